@@ -1,0 +1,60 @@
+# The verbs of this project.  `make` and Python 3.11 or newer are all a machine needs; `make help` lists them.
+# No recipe uses a variable path, so that the project may live in a folder whose name has spaces.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup setup-run run test check bench fuzz e2e-claude e2e-ts fresh pin clean
+SHELL := /bin/sh
+BIN := .venv/bin
+
+# From "/", because a version manager's shim obeys the .python-version of the folder it is called in.
+prepare = @root="$$PWD"; cd / && for python in "$$root/.venv/bin/python" python3 python3.14 python3.13 python3.12 \
+	python3.11 python; do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null; then \
+			exec "$$python" "$$root/scripts/setup_env.py" $(1); \
+		fi; \
+	done; echo "Python 3.11 or newer is needed; none was found on PATH." >&2; exit 2
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r verb text; do \
+		printf '%-20s%s\n' "$$verb" "$$text"; done
+
+setup: ## make .venv: pinned packages, the project, the C extension (run, test, check do it by themselves)
+	$(call prepare,dev)
+
+setup-run:
+	$(call prepare,run)
+
+run: setup-run ## serve on HOST:PORT, 127.0.0.1:11434 unless set
+	@exec $(BIN)/ccproxy serve
+
+test: setup ## the whole test suite (ARGS="-k name" goes to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## ruff, mypy --strict, import contracts
+	@failed=; for command in "ruff check --quiet ." "ruff format --check --quiet ." mypy "lint-imports --no-logo"; do \
+		echo "== $$command"; $(BIN)/$$command || failed="$$failed [$$command]"; \
+	done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
+
+bench: setup ## micro benchmarks (ARGS="-k name" goes to pytest)
+	@$(BIN)/python -m pytest bench/micro --benchmark-only --timeout=0 $(ARGS)
+
+fuzz: setup ## the property tests of tests/fuzz with a large budget
+	@$(BIN)/python -m pytest tests/fuzz tests/property --hypothesis-profile=fuzz --timeout=0 $(ARGS)
+
+e2e-claude: setup ## Claude Code itself, from npm, through the proxy (needs npm)
+	@CCPROXY_E2E=1 $(BIN)/python -m pytest tests/e2e/test_claude_code.py -s $(ARGS)
+
+e2e-ts: setup ## the TypeScript SDK, from npm, against the proxy (needs npm)
+	@CCPROXY_E2E=1 $(BIN)/python -m pytest tests/e2e/test_sdk_typescript.py -s $(ARGS)
+
+fresh: ## copy the tree to an empty home directory, make run there: with and without uv and a compiler (ARGS=--test)
+	@scripts/fresh_clone_check.sh $(ARGS)
+
+pin: setup ## write requirements/*.txt anew (ARGS=--upgrade takes the newest versions; needs uv)
+	@$(BIN)/python scripts/pin.py $(ARGS)
+
+clean: ## remove .venv, caches and built files
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .import_linter_cache .cache
+	rm -rf *.egg-info ccproxy_sanic/sse/_framing.c ccproxy_sanic/sse/_framing*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

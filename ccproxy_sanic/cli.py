@@ -1,0 +1,206 @@
+"""The ``ccproxy`` command: ``serve``, ``check``, ``demo``.
+
+Rule: whatever is wrong is said in full, with what to do about it, before anything is served; exit code 2 means that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import shlex
+import shutil
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import msgspec
+
+from ccproxy_sanic import __version__
+from ccproxy_sanic.masking import Secret, mask
+from ccproxy_sanic.ops import neighbour
+from ccproxy_sanic.profiles import CatalogError, builtin
+from ccproxy_sanic.settings import Fault, Report, Settings, examine
+from ccproxy_sanic.settings_table import SECTIONS, Setting
+
+FAULTY: Final = 2  # exit code
+ENV_FILE: Final = Path(".env")
+_PORTS_TRIED: Final = 100
+_OUTSIDE: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (what a client on this machine says instead)
+
+REAL_PROVIDER: Final = """\
+  a real provider:  OPENAI_API_KEY=sk-...        {command}    (OpenAI)
+                    OPENROUTER_API_KEY=sk-or-... {command}    (OpenRouter)
+                    OPENAI_BASE_URL=http://127.0.0.1:8000/v1 BIG_MODEL_NAME=... {command}    (any other)"""
+CLAUDE_CODE: Final = "  Claude Code:      ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={token} claude"
+
+
+def command_line(environ: Mapping[str, str], verb: str) -> str:
+    """How this command was called, to be called again: by make, by its name or path, or as a module."""
+    if "MAKELEVEL" in environ and verb == "serve":
+        return "make run"
+    path = Path(sys.argv[0])
+    if path.name in ("__main__.py", "-c"):
+        return f"python -m ccproxy_sanic {verb}"
+    on_path = shutil.which(path.name, path=environ.get("PATH", "")) is not None
+    return f"{shlex.quote(path.name if on_path else os.path.relpath(path))} {verb}"
+
+
+def address(settings: Settings) -> str:
+    """The URL that a client on this machine uses."""
+    host = _OUTSIDE.get(settings.host, f"[{settings.host}]" if ":" in settings.host else settings.host)
+    return f"http://{host}:{settings.port}"
+
+
+def banner(settings: Settings, command: str) -> str:
+    """What a person needs to know when it serves: three to eight lines."""
+    upstream = settings.upstream
+    lines = [f"ccproxy {__version__} on {address(settings)}"]
+    if upstream.demo:
+        lines += ["  no key is set: the embedded demo model answers, a script", REAL_PROVIDER.format(command=command)]
+    else:
+        models = f"big {settings.big_model_name}, small {settings.small_model_name}"
+        lines.append(f"  upstream:         {upstream.label} ({upstream.base_url}), {models}")
+    token = "<one of CCPROXY_AUTH_TOKENS>" if settings.auth_tokens else "any"
+    lines.append(CLAUDE_CODE.format(url=address(settings), token=shlex.quote(token)))
+    return "\n".join(lines)
+
+
+def _say(lines: Sequence[object], kind: str, out: TextIO) -> None:
+    for line in lines:
+        print(f"{kind}: {line}", file=out)
+
+
+def _value(setting: Setting, value: Any) -> str:
+    """A value as ``check`` shows it.  A secret never gets further than this."""
+    if value is None or value in ((), {}):
+        return "-"
+    if setting.secret or isinstance(value, Secret):
+        return f"*** ({', '.join(token.name for token in value)})" if isinstance(value, tuple) else "***"
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, dict):
+        return mask(",".join(f"{client}={upstream}" for client, upstream in value.items()))
+    return f"{value:g}" if isinstance(value, float) else mask(str(value))
+
+
+def table(report: Report) -> str:
+    """The effective settings with their source, secrets masked."""
+    lines: list[str] = []
+    for title, settings in SECTIONS.items():
+        rows = [setting for setting in settings if setting.name in report.values and not setting.elsewhere]
+        if rows:
+            lines += [title, *(_row(setting, report) for setting in rows), ""]
+    if report.settings is not None:
+        upstream = report.settings.upstream
+        where = "the embedded demo model" if upstream.demo else f"{upstream.label} at {upstream.base_url}"
+        lines.append(f"requests go to {where}, {'with' if upstream.api_key else 'without'} a key")
+    return "\n".join(lines)
+
+
+def _row(setting: Setting, report: Report) -> str:
+    return f"  {setting.name:<27} {_value(setting, report.values[setting.name]):<40} {report.sources[setting.name]}"
+
+
+def examined(environ: Mapping[str, str]) -> Report:
+    """What the settings say, and whether there is such a profile: the one thing they can't know themselves."""
+    report = examine(environ, ENV_FILE)
+    if name := report.values.get("CCPROXY_PROFILE"):
+        try:
+            builtin(name)
+        except CatalogError as error:
+            fault = Fault("CCPROXY_PROFILE", str(error))
+            return report._replace(settings=None, faults=(*report.faults, fault))
+    return report
+
+
+def check(environ: Mapping[str, str], out: TextIO) -> int:
+    """``ccproxy check``."""
+    report = examined(environ)
+    print(table(report), file=out)
+    _say(report.warnings, "warning", out)
+    _say(report.faults, "fault", out)
+    return FAULTY if report.faults else 0
+
+
+def free_port(host: str, after: int) -> int | None:
+    """The next port that is free on ``host``; None if none of the next hundred is."""
+    from ccproxy_sanic.server import bind
+
+    for port in range(after + 1, min(after + 1 + _PORTS_TRIED, 65_536)):
+        try:
+            bind(host, port).close()
+        except OSError:
+            continue
+        return port
+    return None
+
+
+def cannot_listen(settings: Settings, error: OSError, command: str) -> str:
+    """Why the address can't be had, by whom it is taken, and what to type instead."""
+    where = f"{settings.host}:{settings.port}"
+    if error.errno == errno.EACCES:
+        return f"{where} may not be used by this user: ports below 1024 are the system's; try PORT=11434 {command}"
+    if error.errno != errno.EADDRINUSE:
+        return f"HOST: {settings.host} is no address of this machine ({error.strerror})"
+    other = neighbour.ask(settings.host, settings.port)
+    lines = [f"{where} is taken, {other.by}"]
+    if (port := free_port(settings.host, settings.port)) is not None:
+        lines.append(f"  on the next free port:  PORT={port} {command}")
+        if other.base_url is not None:
+            lines.append(f"  in front of it:         PORT={port} OPENAI_BASE_URL={other.base_url} {command}")
+    return "\n".join(lines)
+
+
+def serve(environ: Mapping[str, str], out: TextIO) -> int:
+    """``ccproxy serve``: settings, address, banner, server."""
+    report = examined(environ)
+    settings = report.settings
+    _say(report.warnings, "warning", out)
+    if settings is None:
+        _say(report.faults, "fault", out)
+        print(f"{command_line(environ, 'check')} shows all settings", file=out)
+        return FAULTY
+    from ccproxy_sanic import server  # Sanic takes a while to import: a fault is said before that
+
+    command = command_line(environ, "serve")
+    try:
+        listening = server.bind(settings.host, settings.port)
+    except socket.gaierror as error:
+        _say([f"HOST: {settings.host} is no address and no known name ({error.strerror})"], "fault", out)
+        return FAULTY
+    except OSError as error:
+        _say([cannot_listen(settings, error, command)], "fault", out)
+        return FAULTY
+    settings = msgspec.structs.replace(settings, port=listening.getsockname()[1])
+    print(banner(settings, command), file=out, flush=True)
+    return server.run(settings, listening)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command's entry point; the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="ccproxy",
+        description="The Anthropic Messages API in front, OpenAI-compatible models behind.",
+        epilog="Settings come from the environment and .env: ccproxy check shows them, docs/settings.md explains them.",
+    )
+    parser.add_argument("--version", action="version", version=f"ccproxy {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    verbs.add_parser("serve", help="serve on HOST:PORT until SIGTERM")
+    verbs.add_parser("check", help="show the effective settings and everything that is wrong with them")
+    verbs.add_parser("demo", help="serve the demo model alone", add_help=False)
+    given, rest = parser.parse_known_args(arguments)
+    if given.verb == "demo":
+        from ccproxy_sanic.demo.__main__ import main as demo
+
+        sys.argv = ["ccproxy demo", *rest]
+        demo()
+        return 0
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if given.verb == "check":
+        return check(os.environ, sys.stdout)
+    return serve(os.environ, sys.stderr)

@@ -1,0 +1,96 @@
+"""What is known of one request, from its first byte to its last.
+
+Rule: a request has one :class:`RequestContext`; whoever learns something of the request writes it there, and the one
+event that is sent at the end is made from it, so that log, counters and headers can't disagree.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Final
+
+import msgspec
+
+_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_FOREIGN_ID_MAX: Final = 128
+
+SESSION_HEADER: Final = "x-claude-code-session-id"  # claude-code.md 2
+HOP_HEADER: Final = "x-ccproxy-hop"  # names of the proxies a request has already passed
+
+
+def new_id(prefix: str) -> str:
+    """``prefix`` + 24 base62 characters, the shape of Anthropic's ids (protocol.md 3.1).  Not a secret."""
+    return prefix + "".join(random.choices(_ALPHABET, k=24))
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who is calling.  ``key`` is safe to store and to count by: it never contains a credential."""
+
+    name: str
+    key: str
+
+
+class RequestContext(msgspec.Struct, gc=False):
+    """Times are seconds of the loop's clock.  Token counts are Anthropic's (input without cached tokens)."""
+
+    request_id: str
+    path: str
+    started: float
+    caller: Caller
+    session: str = ""
+    trace_id: str = ""
+    client_app: str = ""
+    stream: bool = False
+    client_model: str = ""
+    upstream_model: str = ""
+    endpoint: str = ""
+    deadline: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    queue_s: float = 0.0
+    translate_s: float = 0.0
+    upstream_s: float = 0.0
+    first_content_s: float | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    thinking_tokens: int = 0
+    adjustments: tuple[str, ...] = ()
+    shared: bool = False
+
+    def server_timing(self) -> str:
+        """``server-timing``: what the proxy itself cost, in ms, visible from outside (ARCHITECTURE.md 6)."""
+        return (
+            f"queue;dur={self.queue_s * 1e3:.2f}, translate;dur={self.translate_s * 1e3:.2f}, "
+            f"upstream;dur={self.upstream_s * 1e3:.2f}"
+        )
+
+
+NOBODY: Final = Caller(name="", key="")
+current: ContextVar[RequestContext | None] = ContextVar("ccproxy_request", default=None)
+
+
+def foreign_id(value: str | None) -> str:
+    """An id that somebody else chose, if it is fit to stand in a log line or header; else ''."""
+    if not value or len(value) > _FOREIGN_ID_MAX or not value.isascii() or not value.isprintable() or " " in value:
+        return ""
+    return value
+
+
+def begin(path: str, headers: Mapping[str, str], started: float, bytes_in: int) -> RequestContext:
+    """The context of a request that has just been read; the caller is not known yet."""
+    ctx = RequestContext(
+        request_id=new_id("req_"),
+        path=path,
+        started=started,
+        caller=NOBODY,
+        session=foreign_id(headers.get(SESSION_HEADER)),
+        trace_id=foreign_id(headers.get("x-request-id")),
+        client_app=foreign_id(headers.get("x-app")),
+        bytes_in=bytes_in,
+    )
+    current.set(ctx)
+    return ctx

@@ -1,0 +1,33 @@
+"""Sanic handlers, nothing else: a table of paths and the functions that answer them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from sanic import HTTPResponse, Request
+
+from ccproxy_sanic.handlers import health, messages, metrics
+
+Handler = Callable[[Request], Awaitable[HTTPResponse | None]]
+
+# path, methods, handler.  `/v1/v1/...` is what a base URL that ends in /v1 makes of it (claude-code.md 1)
+ROUTES: Final[tuple[tuple[str, tuple[str, ...], Handler], ...]] = (
+    ("/", ("GET", "HEAD"), health.root),
+    ("/api/hello", ("GET", "HEAD"), health.hello),
+    ("/health", ("GET", "HEAD"), health.health),
+    ("/v1/health", ("GET", "HEAD"), health.health),
+    ("/ready", ("GET", "HEAD"), health.ready),
+    ("/v1/preflight", ("GET",), health.preflight),
+    ("/v1/messages", ("POST",), messages.create),
+    ("/v1/v1/messages", ("POST",), messages.create),
+    ("/metrics", ("GET",), metrics.prometheus),
+    ("/v1/metrics", ("GET",), metrics.snapshot),
+    ("/v1/metrics/reset", ("POST",), metrics.reset),
+)
+
+
+def add_routes(app: Any) -> None:
+    """Put every handler of the table on ``app``."""
+    for index, (path, methods, handler) in enumerate(ROUTES):
+        app.add_route(handler, path, methods=list(methods), name=f"r{index}", strict_slashes=False)

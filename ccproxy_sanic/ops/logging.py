@@ -1,0 +1,229 @@
+"""The log: JSON lines written by a thread.
+
+Rule: the loop never waits for a log.  Whoever logs puts one object into a bounded queue and goes on; what does not fit
+is counted and dropped; a disk or a terminal that refuses costs lines and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO, Final, TextIO
+
+import msgspec
+
+from ccproxy_sanic.context import current
+from ccproxy_sanic.ops import lines
+from ccproxy_sanic.ops.lines import Exchange, Note
+from ccproxy_sanic.ops.redaction import Redactor
+from ccproxy_sanic.settings import Settings
+
+CAPACITY: Final = 10_000  # lines that may wait
+BATCH_PAUSE: Final = (
+    0.05  # seconds: a thread that woke up for each line would fight the loop for the interpreter's lock
+)
+OURS: Final = ("ccproxy", "ccproxy_sanic", "actors")
+FOREIGN: Final = ("asyncio", "sanic")  # from WARNING on
+
+
+class LogStatistics(msgspec.Struct, frozen=True):
+    """Lines since the start."""
+
+    written: int
+    dropped: int  # the queue was full, or the log was closed
+    failed: int  # a file could not be written
+
+
+class LogWriter:
+    """The files and stderr of one process.
+
+    LOG_FILE_PATH gets every line from INFO on (DEBUG with LOG_LEVEL=DEBUG), ERROR_LOG_FILE_PATH the errors, stderr a
+    short line from LOG_LEVEL on.  :meth:`exchange` is the metrics actor's sink; records of the loggers in :data:`OURS`
+    and warnings of those in :data:`FOREIGN` come by themselves between :meth:`start` and :meth:`stop`.
+    """
+
+    def __init__(self, settings: Settings, *, stream: TextIO | None = None, capacity: int = CAPACITY) -> None:
+        self._paths = (settings.log_file_path, settings.error_log_file_path)
+        self._level = int(getattr(logging, settings.log_level))
+        # Names come again and again: the mask is worth remembering, and the memory is bounded.
+        self._redact = Redactor(settings.secrets)
+        self._redact_name = lru_cache(1024)(self._redact)
+        self._stream, self._capacity = stream, capacity
+        self._queue: queue.SimpleQueue[tuple[float, Exchange] | Note | None] = queue.SimpleQueue()
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._handler = _Handler(self)
+        self._before: list[tuple[logging.Logger, int, bool]] = []
+        self._written = self._dropped = self._failed = self._told = 0
+        self._broken: set[object] = set()
+
+    def __repr__(self) -> str:
+        state = "open" if self._thread is not None else "closed"
+        return f"<LogWriter {state} | waiting {self._queue.qsize()}, dropped {self._dropped}, failed {self._failed}>"
+
+    def statistics(self) -> LogStatistics:
+        return LogStatistics(self._written, self._dropped, self._failed)
+
+    # -- life
+
+    def start(self) -> None:
+        """Open the files and begin to write.  Raises OSError where one can't be opened: that fails the boot."""
+        everything = _open(self._paths[0])
+        try:
+            errors = _open(self._paths[1])
+        except OSError:
+            _close((everything,))
+            raise
+        self._ending.clear()
+        self._thread = threading.Thread(
+            target=self._run, args=(everything, errors, self._stream or sys.stderr), name="ccproxy-log", daemon=True
+        )
+        self._thread.start()
+        for names, level in ((OURS, min(self._level, logging.INFO)), (FOREIGN, logging.WARNING)):
+            for name in names:
+                logger = logging.getLogger(name)
+                self._before.append((logger, logger.level, logger.propagate))
+                logger.addHandler(self._handler)
+                logger.setLevel(level)
+                logger.propagate = False
+
+    def stop(self, timeout: float = 5.0) -> bool:
+        """Write what waits, close, and give the loggers back; whether that was done within ``timeout`` seconds."""
+        for logger, level, propagate in self._before:
+            logger.removeHandler(self._handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+        self._before.clear()
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return True
+        self._ending.set()
+        self._queue.put(None)
+        thread.join(timeout)
+        return not thread.is_alive()
+
+    # -- what is logged
+
+    def exchange(self, exchange: Exchange) -> None:
+        """One request is over.  Never blocks, never raises."""
+        self._put((time.time(), exchange))
+
+    def note(self, given: Note) -> None:
+        """One record.  Never blocks, never raises."""
+        self._put(given)
+
+    def _put(self, item: tuple[float, Exchange] | Note) -> None:
+        if self._thread is None or self._queue.qsize() >= self._capacity:
+            self._dropped += 1
+        else:
+            self._queue.put(item)
+
+    # -- the thread
+
+    def _run(self, everything: BinaryIO | None, errors: BinaryIO | None, stream: TextIO) -> None:
+        try:
+            ended = False
+            while not ended:
+                items = [self._queue.get()]
+                if items[0] is not None:
+                    self._ending.wait(BATCH_PAUSE)
+                while not self._queue.empty():
+                    items.append(self._queue.get())
+                ended = any(item is None for item in items)
+                self._write([item for item in items if item is not None], everything, errors, stream)
+        finally:
+            _close((everything, errors))
+
+    def _write(
+        self,
+        items: list[tuple[float, Exchange] | Note],
+        everything: BinaryIO | None,
+        errors: BinaryIO | None,
+        stream: TextIO,
+    ) -> None:
+        if self._dropped > self._told:
+            missing, self._told = self._dropped - self._told, self._dropped
+            items.append(Note(time.time(), logging.WARNING, "ccproxy", f"{missing} log lines were dropped"))
+        all_lines: list[bytes] = []
+        error_lines: list[bytes] = []
+        texts: list[str] = []
+        for item in items:
+            try:
+                level, line, text = self._format(item)
+            except Exception:  # one event that can't be shown must not end the thread
+                self._failed += 1
+                continue
+            all_lines.append(line)
+            if level >= logging.ERROR:
+                error_lines.append(line)
+            if level >= self._level:
+                texts.append(text)
+        for file, file_lines in ((everything, all_lines), (errors, error_lines)):
+            if file is not None and file_lines:
+                self._append(file, b"\n".join(file_lines) + b"\n")
+        self._written += len(all_lines)
+        if texts and stream not in self._broken:
+            try:
+                stream.write("\n".join(texts) + "\n")
+                stream.flush()
+            except (OSError, ValueError):  # the reader of a pipe has gone, or stderr was closed
+                self._broken.add(stream)
+
+    def _format(self, item: tuple[float, Exchange] | Note) -> tuple[int, bytes, str]:
+        if isinstance(item, Note):
+            text, level, at = lines.note_text(item, self._redact), item.level, item.at
+            line = lines.note_line(item, self._redact)
+        else:
+            at, exchange = item
+            level, text = lines.level_of(exchange), lines.request_text(exchange, self._redact_name)
+            line = lines.request_line(exchange, at, self._redact_name)
+        return level, line, f"{_clock(int(at))} {logging.getLevelName(level):<7} {text}"
+
+    def _append(self, file: BinaryIO, block: bytes) -> None:
+        try:
+            file.write(block)
+        except OSError:  # a full disk: the lines are lost, the next ones are tried again
+            self._failed += block.count(b"\n")
+
+
+class _Handler(logging.Handler):
+    """Takes records apart on the thread that logs; everything else happens on the writer's."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def createLock(self) -> None:
+        """No lock: the queue is one."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        context = current.get()
+        ours = record.name.partition(".")[0] in OURS
+        try:
+            given = lines.note(record, ours=ours, request_id=context.request_id if context is not None else "")
+        except Exception:
+            self.handleError(record)
+        else:
+            self._writer.note(given)
+
+
+@lru_cache(4)
+def _clock(at: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def _open(path: Path | None) -> BinaryIO | None:
+    return None if path is None else path.open("ab", buffering=0)
+
+
+def _close(files: Iterable[BinaryIO | None]) -> None:
+    for file in files:
+        if file is not None:
+            file.close()

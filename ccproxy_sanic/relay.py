@@ -1,0 +1,255 @@
+"""The client's wire, from commit to end: the only caller of ``request.respond``.
+
+Rule: one writer per client connection, and two points that are not one.  *Committed*: the status line is out, so a
+fault can only be an SSE ``error`` event.  *Spoken*: first content is out, so nothing may be tried again.  Sanic ends a
+body cleanly after a raise, so nothing may raise past this module once it has committed (ARCHITECTURE.md 1.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, Protocol
+
+from sanic import Request
+from sanic.http import Http
+from sanic.response import HTTPResponse
+from sanic.response.types import BaseHTTPResponse
+
+from ccproxy_sanic.context import RequestContext
+from ccproxy_sanic.errors import Broken, ProxyError, as_event, as_response
+
+PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
+JSON: Final = "application/json"
+EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
+STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+AFTER_FINISH: Final = 5.0  # seconds an upstream may take from finish_reason to its end (protocol.md 4.4, row 10)
+WRITE_STALL: Final = 120.0  # seconds a client may leave our writes unread
+
+
+class Machine(Protocol):
+    """What the pump needs of a stream translator."""
+
+    @property
+    def fault(self) -> ProxyError | None: ...
+    @property
+    def spoken(self) -> bool: ...
+    @property
+    def done(self) -> bool: ...
+    @property
+    def finishing(self) -> bool: ...
+    def feed(self, data: bytes) -> bytes: ...
+    def close(self) -> bytes: ...
+
+
+class Upstream(Protocol):
+    """What the pump needs of an upstream exchange."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    def abort(self) -> None: ...
+
+
+class Client:
+    """One client and its answer.
+
+    ``ping_after`` seconds of silence commit a stream with a ping, every ``ping_every`` seconds of silence another
+    follows. ``on_spoken`` is called once, when the first content leaves.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_clock",
+        "_ended",
+        "_exchange",
+        "_machine",
+        "_on_spoken",
+        "_ping_after",
+        "_ping_every",
+        "_read_at",
+        "_request",
+        "_response",
+        "_wrote_at",
+        "committed",
+        "ctx",
+        "headers",
+        "spoken",
+        "status",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        ctx: RequestContext,
+        clock: Callable[[], float],
+        *,
+        ping_after: float,
+        ping_every: float,
+        on_spoken: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.ctx, self._request, self._clock = ctx, request, clock
+        self._ping_after, self._ping_every, self._on_spoken = ping_after, ping_every, on_spoken
+        self.headers: dict[str, str] = {}  # sent with whatever answer it becomes
+        self.committed = self.spoken = self._busy = self._ended = False
+        self.status = 0
+        self._wrote_at = self._read_at = ctx.started
+        self._response: BaseHTTPResponse | None = None
+        self._exchange: Upstream | None = None
+        self._machine: Machine | None = None
+
+    def __repr__(self) -> str:
+        state = "ended" if self._ended else "spoken" if self.spoken else "committed" if self.committed else "waiting"
+        return f"<Client {self.ctx.request_id} {state}{', writing' if self._busy else ''}>"
+
+    # -- whole answers
+
+    async def reply(self, status: int, headers: Mapping[str, str], body: bytes, content_type: str = JSON) -> None:
+        """Send a whole answer: the one place where ``request-id`` and ``server-timing`` are put on."""
+        self.committed = self._ended = True
+        self.status = status
+        self.ctx.bytes_out += len(body)
+        response = await self._request.respond(
+            HTTPResponse(body, status, {**self._standing(), **headers}, content_type)
+        )
+        await response.send(end_stream=True)
+
+    def _standing(self) -> dict[str, str]:
+        return {"request-id": self.ctx.request_id, "server-timing": self.ctx.server_timing(), **self.headers}
+
+    # -- streams
+
+    async def _commit(self) -> BaseHTTPResponse:
+        self.committed, self.status = True, 200
+        self._response = await self._request.respond(
+            HTTPResponse(None, 200, {**STREAM_HEADERS, **self._standing()}, EVENT_STREAM)
+        )
+        return self._response
+
+    async def send(self, data: bytes) -> None:
+        """Write ready SSE frames; waits while the client does not read (that is the back-pressure)."""
+        self._busy = True
+        try:
+            response = self._response or await self._commit()
+            await response.send(data, end_stream=False)
+        finally:
+            self._busy = False
+        self._wrote_at = self._clock()
+        self.ctx.bytes_out += len(data)
+
+    async def end(self, data: bytes = b"") -> None:
+        """Write the last frames and the end of the body."""
+        if self._ended:
+            return
+        self._ended = True
+        response = self._response or await self._commit()
+        self.ctx.bytes_out += len(data)
+        await response.send(data, end_stream=True)
+
+    async def fail(self, fault: ProxyError) -> None:
+        """Say ``fault`` in the form that is still possible: an HTTP answer, else an ``error`` event and the end."""
+        if self._ended:
+            return
+        if self.committed:
+            await self.end(as_event(fault, self.ctx.request_id))
+            return
+        status, headers, body = as_response(fault, self.ctx.request_id)
+        if fault.closes and isinstance(self._request.stream, Http):
+            self._request.stream.keep_alive = False
+        await self.reply(status, headers, body)
+
+    async def pump(self, exchange: Upstream, machine: Machine) -> None:
+        """Carry the upstream's answer through ``machine`` to the client until it is complete; raises the fault if not.
+
+        One write for all events of one socket read (ARCHITECTURE.md 1.6).
+        """
+        self._exchange, self._machine = exchange, machine
+        try:
+            broken: ProxyError | None = None
+            try:
+                async for block in exchange:
+                    self._read_at = self._clock()
+                    if data := machine.feed(block):
+                        if machine.spoken and not self.spoken:
+                            self._speak()
+                        if machine.done:
+                            await self.end(data)
+                            return
+                        await self.send(data)
+                    if machine.fault is not None:
+                        raise machine.fault
+                    if machine.done:
+                        await self.end()
+                        return
+            except Broken as fault:  # the machine knows whether what came was complete
+                broken = fault
+            data = machine.close()
+            if machine.fault is not None:
+                if data:
+                    await self.send(data)
+                raise broken or machine.fault
+            if machine.spoken and not self.spoken:
+                self._speak()
+            await self.end(data)
+        finally:
+            self._exchange = self._machine = None
+
+    def _speak(self) -> None:
+        self.spoken = True
+        self.ctx.first_content_s = self._clock() - self.ctx.started
+        self._on_spoken()
+
+    # -- what the ticker calls: synchronous, never waiting
+
+    def look(self, now: float) -> None:
+        """One look of the ticker: ping, end or cut, whatever is due."""
+        if self._ended:
+            return
+        if self._busy:
+            if now - self._wrote_at >= WRITE_STALL:
+                self.abort()
+            return
+        machine = self._machine
+        if machine is not None and machine.finishing and now - self._read_at >= AFTER_FINISH:
+            if self._exchange is not None:
+                self._exchange.abort()  # wakes the pump, which finds the message complete
+            return
+        if not self.committed:
+            if self.ctx.stream and now - self._wrote_at >= self._ping_after:
+                self.commit_now()
+        elif now - self._wrote_at >= self._ping_every:
+            self.ping_now()
+
+    def commit_now(self) -> None:
+        """Send status line, headers and a ping without waiting."""
+        self.ping_now()
+
+    def ping_now(self) -> None:
+        """Send a ping without waiting; skipped while writing is paused or the body has ended."""
+        if self._busy or self._ended or not self._writable():
+            return
+        # Sanic's send awaits only its write event, which is set: so one step runs the coroutine to its end.
+        coroutine = self.send(PING)
+        try:
+            coroutine.send(None)
+        except StopIteration:
+            return
+        coroutine.close()
+
+    def _writable(self) -> bool:
+        stream = self._request.stream
+        protocol: Any = getattr(stream, "protocol", None)
+        return (
+            protocol is not None
+            and protocol.transport is not None
+            and not protocol.transport.is_closing()
+            and protocol._can_write.is_set()
+        )
+
+    def abort(self) -> None:
+        """Break the connection: the only way to end a chunked body visibly unfinished."""
+        self._ended = True
+        if self._request.transport is not None:
+            self._request.transport.abort()  # type: ignore[attr-defined]
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has closed its side."""
+        return self._request.conn_info is not None and self._request.conn_info.lost

@@ -1,0 +1,281 @@
+"""What lives as long as the process: actors, the upstream engine, the ticker, the log, the demo upstream.
+
+Rule: started in one order, stopped in the reverse; a request is in :attr:`Runtime.active` from its first line to its
+last, so that a drain can wait for it and, when the grace is over, end it with a word (ARCHITECTURE.md 1.7, 1.9;
+sanic-and-httpx.md A.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+import weakref
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from actors import (
+    CacheActor,
+    Endpoint,
+    Flights,
+    Limits,
+    MetricsActor,
+    MetricsRegistry,
+    ProviderActor,
+    ProviderBooks,
+    RateBooks,
+    RateLimiterActor,
+    Ref,
+    Sample,
+    Supervisor,
+    Tick,
+    mailbox_samples,
+)
+from ccproxy_sanic import demo
+from ccproxy_sanic.auth import Token
+from ccproxy_sanic.errors import Draining, ProxyError
+from ccproxy_sanic.ops.logging import LogWriter
+from ccproxy_sanic.pipeline import House
+from ccproxy_sanic.profiles import resolve
+from ccproxy_sanic.routing import ModelMap
+from ccproxy_sanic.settings import Settings
+from ccproxy_sanic.upstream import transport
+from ccproxy_sanic.upstream.exchange import Deadlines
+from ccproxy_sanic.upstream.target import Target
+from ccproxy_sanic.watch import Watch
+
+log = logging.getLogger("ccproxy")
+TICK: Final = 1.0  # seconds between two sweeps of an actor
+LEASE_MARGIN: Final = 60.0  # seconds a lease outlives the longest stream: what is swept after that was lost
+CUT_WAIT: Final = 1.5  # seconds that requests have to say their last word when the grace is over
+# tasks that are there while nothing happens: ours have these names, Sanic's and the demo's these coroutines
+RESIDENT_NAMES: Final = ("actor:", "ccproxy:")
+RESIDENT_COROUTINES: tuple[str, ...] = ("connection_task", "DemoServer")
+
+
+class Quiet(msgspec.Struct, frozen=True):
+    """What is still under way.  All zero: nothing leaked (invariant 7)."""
+
+    leases: int
+    open_streams: int
+    requests: int
+    tasks: int
+    busy_connections: int
+
+
+class Activity:
+    """One request under way: its task, and the fault that a drain ends it with."""
+
+    __slots__ = ("cut", "task")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.task = task
+        self.cut: ProxyError | None = None
+
+    def end_with(self, fault: ProxyError) -> None:
+        self.cut = fault
+        self.task.cancel()
+
+
+class Runtime:
+    """Made without a loop; everything that needs one is made by :meth:`start`."""
+
+    house: House
+    watch: Watch
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ready = self.draining = self.fatal = False
+        self.on_fatal: Callable[[], object] = lambda: None
+        self.active: set[Activity] = set()
+        self._idle = asyncio.Event()
+        self.hop = secrets.token_hex(8)
+        self.tokens = tuple(Token(token.name, token.token.reveal()) for token in settings.auth_tokens)
+        self.models = ModelMap(
+            big=settings.big_model_name,
+            small=settings.small_model_name,
+            exact=settings.model_map,
+            unknown=settings.unknown_model,
+        )
+        self.endpoint = settings.upstream.label
+        self.log_writer = LogWriter(settings)
+        self.demo: demo.DemoServer | None = None
+        self._flights, self._rates = Flights(), RateBooks(settings.stream_timeout + LEASE_MARGIN)
+        self._endpoints = ProviderBooks(
+            [Endpoint(self.endpoint, slots=settings.upstream_slots)], settings.stream_timeout + LEASE_MARGIN
+        )
+        self._closing: set[asyncio.Task[Any]] = set()
+        self._elders: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+
+    def __repr__(self) -> str:
+        state = "draining" if self.draining else "ready" if self.ready else "not ready"
+        return f"<Runtime {state} | {len(self.active)} requests, {self._endpoints!r}>"
+
+    # -- life
+
+    async def start(self) -> None:
+        """Start everything.  What is raised here fails the boot."""
+        settings, loop = self.settings, asyncio.get_running_loop()
+        self._elders.update(asyncio.all_tasks(loop))
+        self.log_writer.start()
+        base_url = settings.upstream.base_url
+        if settings.upstream.demo:
+            self.demo = await demo.start(pace=settings.demo_pace)
+            base_url = self.demo.base_url
+        self.watch = Watch(loop.time)
+        self.supervisor = Supervisor(on_escalate=self._escalate)
+        self.house = await self._build(base_url, loop.time)
+        self.watch.start()
+
+    async def _build(self, base_url: str, clock: Callable[[], float]) -> House:
+        settings, start = self.settings, self.supervisor.start
+        limits = Limits(
+            requests_per_minute=settings.rate_limit_per_minute,
+            burst=settings.rate_limit_burst,
+            concurrent=settings.max_concurrent,
+        )
+        registry = MetricsRegistry(since=clock())
+        limiter = await start(Ref("limiter", lambda: RateLimiterActor(limits, self._rates, clock)))
+        cache = await start(Ref("cache", lambda: CacheActor(self._flights, clock)))
+        provider = await start(Ref("provider", lambda: ProviderActor(self._endpoints, clock)))
+        metrics = await start(
+            Ref("metrics", lambda: MetricsActor(registry, self.log_writer.exchange, clock, self._gauges))
+        )
+        for ref in (limiter, cache, provider):
+            ref.every(TICK, Tick())
+        key = settings.upstream.api_key
+        target = Target(
+            self.endpoint,
+            base_url,
+            authorization=f"Bearer {key.reveal()}" if key else None,
+            hop=self.hop,
+            deadlines=Deadlines(
+                connect=settings.connect_timeout, first_byte=settings.first_byte_timeout, idle=settings.idle_timeout
+            ),
+        )
+        profile = "demo" if settings.upstream.demo else settings.profile
+        return House(
+            limiter=limiter,
+            cache=cache,
+            provider=provider,
+            metrics=metrics,
+            transport=transport.build(settings.engine, ca_file=str(settings.ca_file) if settings.ca_file else None),
+            targets={target.name: target},
+            profile_of=lambda of, model: resolve(of.base_url, model, profile),
+            clock=clock,
+            now=time.time,
+            carrier_key=_carrier_key(settings),
+            closer=self._close_later,
+            strict=settings.strict,
+            share=settings.cache,
+        )
+
+    async def drain(self) -> None:
+        """Refuse new work, wait for what is under way; when the grace is over, end it with an error it can act on."""
+        self.ready, self.draining = False, True
+        await self._until_idle(self.settings.grace)
+        for activity in list(self.active):
+            activity.end_with(Draining("the proxy is restarting", retry_after=1))
+        await self._until_idle(CUT_WAIT)
+
+    async def _until_idle(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.active:
+                    self._idle.clear()
+                    await self._idle.wait()
+
+    async def stop(self) -> None:
+        """Stop everything, last started first; waits for leases, whose holders may only now be cancelled."""
+        await self._until_idle(CUT_WAIT)
+        await self.watch.stop()
+        await self.house.transport.aclose()
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=1.0)
+        await self.supervisor.stop()
+        if self.demo is not None:
+            await self.demo.close()
+        self.log_writer.stop()
+
+    def _escalate(self, error: BaseException) -> None:
+        """An actor failed for good: drain and exit 1, so that the platform starts a new process."""
+        self.ready, self.fatal = False, True
+        self.on_fatal()
+
+    def _close_later(self, closing: Coroutine[Any, Any, Any]) -> None:
+        """Engines whose responses can only be closed asynchronously leave that here."""
+        task = asyncio.get_running_loop().create_task(closing, name="closing")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    # -- requests
+
+    def enter(self) -> Activity:
+        """Note that the running task serves a request."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a request is served by a task")
+        activity = Activity(task)
+        self.active.add(activity)
+        return activity
+
+    def leave(self, activity: Activity) -> None:
+        self.active.discard(activity)
+        if not self.active:
+            self._idle.set()
+
+    # -- what is to be seen
+
+    def quiet(self) -> Quiet:
+        return Quiet(
+            leases=len(self._rates.permits) + len(self._endpoints.leases) + len(self._flights.leads),
+            open_streams=len(self.watch.clients),
+            requests=len(self.active),
+            tasks=len(self.stray_tasks()),
+            busy_connections=self.house.transport.statistics().busy,
+        )
+
+    def stray_tasks(self) -> list[asyncio.Task[Any]]:
+        """Tasks that nobody accounts for."""
+        current = asyncio.current_task()
+        return [task for task in asyncio.all_tasks() if task is not current and not self._resident(task)]
+
+    def _resident(self, task: asyncio.Task[Any]) -> bool:
+        name = getattr(task.get_coro(), "__qualname__", "")
+        return (
+            task in self._elders
+            or task.get_name().startswith(RESIDENT_NAMES)
+            or any(part in name for part in RESIDENT_COROUTINES)
+        )
+
+    def actor_stats(self) -> dict[str, Any]:
+        """Each actor's mailbox: handled, shed, dead, crashes, waits."""
+        return {ref.name: ref.stats for ref in self.supervisor.refs}
+
+    def _gauges(self) -> Iterable[Sample]:
+        yield from mailbox_samples(self.supervisor.refs)
+        quiet = self.quiet()
+        for name, text in (
+            ("leases", "Permits and slots in use."),
+            ("open_streams", "Streams being answered."),
+            ("requests", "Requests being answered."),
+            ("busy_connections", "Upstream connections in use."),
+        ):
+            yield Sample(f"ccproxy_{name}", "gauge", text, (), float(getattr(quiet, name)))
+        yield Sample("ccproxy_loop_lag_seconds", "gauge", "How late the last tick was.", (), self.watch.lag)
+
+
+def _carrier_key(settings: Settings) -> bytes:
+    """The key of the carriers: the one that is set, else one derived from the upstream's key, so that a restart costs
+    no session its reasoning; a server without a key gets a new one at each start."""
+    if settings.carrier_key is not None:
+        return settings.carrier_key.reveal().encode()
+    if settings.upstream.api_key is not None:
+        return hmac.digest(settings.upstream.api_key.reveal().encode(), b"ccproxy carrier", hashlib.sha256)
+    return secrets.token_bytes(32)

@@ -1,0 +1,186 @@
+"""The composition root: settings -> runtime -> Sanic app, and the process around them.
+
+Rule: nothing imports this module but the command.  ``create_app`` is for Sanic's own command line, ``build_app`` for
+tests, ``run`` for ``ccproxy serve``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+from sanic import HTTPResponse, Request, Sanic
+from sanic.config import Config
+from sanic.exceptions import SanicException
+from sanic.handlers import ErrorHandler
+
+import sanic_config
+from ccproxy_sanic import errors, handlers, settings
+from ccproxy_sanic.context import HOP_HEADER, new_id
+from ccproxy_sanic.hardening import StrictProtocol, StrictRequest
+from ccproxy_sanic.runtime import Runtime
+
+log = logging.getLogger("ccproxy")
+BACKLOG: Final = 4096  # 10,000 connects took 83 s at Sanic's default of 100, 2.4 s at this (sanic-and-httpx.md G)
+_serial = itertools.count(1)
+
+# what Sanic says of a status, in words a client of this API can use
+MESSAGES: Final = {
+    404: "not found",
+    405: "method not allowed",
+    408: "the request took too long to arrive",
+    413: "the request is larger than the limit",
+}
+
+
+class AnthropicErrors(ErrorHandler):
+    """Every fault that no handler caught, in Anthropic's shape."""
+
+    def default(self, request: Request, exception: BaseException) -> HTTPResponse:
+        request_id = new_id("req_")
+        fault = fault_of(request, exception)
+        if isinstance(fault, errors.HouseFault):
+            log.error("unhandled %s while serving %s", type(exception).__name__, request_id, exc_info=exception)
+        status, headers, body = errors.as_response(fault, request_id)
+        if allow := getattr(exception, "headers", {}).get("Allow"):
+            headers["allow"] = allow
+        return HTTPResponse(body, status, {"request-id": request_id, **headers}, "application/json")
+
+
+def fault_of(request: Request, exception: BaseException) -> errors.ProxyError:
+    """The one seam where Sanic's exceptions become ours."""
+    if isinstance(exception, errors.ProxyError):
+        return exception
+    if not isinstance(exception, SanicException):
+        return errors.Bug("internal error")
+    status = exception.status_code or 500
+    runtime: Runtime = request.app.ctx.runtime
+    if status == 404 and runtime.hop in request.headers.get(HOP_HEADER, ""):
+        return errors.Looped("this request has already passed through this proxy: its upstream leads back to it")
+    if status == 404:
+        return errors.NotFound(f"{request.method} {request.path[:200]}: {MESSAGES[404]}")
+    if status < 500:
+        message = MESSAGES.get(status) or str(exception) or "bad request"
+        return errors.ClientFault(message, status=status)
+    return errors.ProxyError(MESSAGES.get(status) or "internal error", status=status)
+
+
+def build_app(conf: settings.Settings) -> Sanic[Any, Any]:
+    """A Sanic app with its runtime; nothing runs yet."""
+    config = Config(defaults={key: value for key, value in vars(sanic_config).items() if key.isupper()})
+    config.REQUEST_MAX_SIZE = conf.max_body_bytes
+    config.GRACEFUL_SHUTDOWN_TIMEOUT = conf.grace
+    if conf.proxies_count:
+        config.PROXIES_COUNT = conf.proxies_count
+    app: Sanic[Any, Any] = Sanic(
+        f"ccproxy-{next(_serial)}",
+        config=config,
+        error_handler=AnthropicErrors(),
+        request_class=StrictRequest,
+        configure_logging=False,
+    )
+    runtime = app.ctx.runtime = Runtime(conf)
+    handlers.add_routes(app)
+
+    @app.before_server_start
+    async def start(app: Sanic[Any, Any]) -> None:
+        await runtime.start()
+
+    @app.after_server_start
+    async def ready(app: Sanic[Any, Any]) -> None:
+        runtime.ready = True
+
+    @app.before_server_stop
+    async def drain(app: Sanic[Any, Any]) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):  # a second one must not cut the drain short
+            with contextlib.suppress(ValueError):
+                signal.signal(number, signal.SIG_IGN)
+        await runtime.drain()
+
+    @app.after_server_stop
+    async def stop(app: Sanic[Any, Any]) -> None:
+        await runtime.stop()
+
+    return app
+
+
+def create_app(_args: object = None) -> Sanic[Any, Any]:
+    """Sanic's factory: its command line first calls it with its own arguments (sanic-and-httpx.md A.1)."""
+    return build_app(settings.load(os.environ, Path(".env")))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket's address, bound.  Raises OSError if it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
+
+
+async def start_server(app: Sanic[Any, Any], sock: socket.socket) -> Any:
+    """Serve ``app`` on ``sock`` in the running loop; accepts only when the runtime has started."""
+    server = await app.create_server(
+        sock=sock,
+        protocol=StrictProtocol,
+        backlog=BACKLOG,
+        return_asyncio_server=True,
+        asyncio_server_kwargs={"start_serving": False},
+    )
+    assert server is not None  # noqa: S101 (return_asyncio_server makes it so)
+    await server.startup()  # type: ignore[no-untyped-call]
+    await server.before_start()  # type: ignore[no-untyped-call]
+    await server.start_serving()  # type: ignore[no-untyped-call]
+    await server.after_start()  # type: ignore[no-untyped-call]
+    return server
+
+
+async def stop_server(server: Any) -> None:
+    """Drain, close every connection, stop the runtime: in that order (sanic-and-httpx.md A.2)."""
+    server.server.close()  # no new connections; those that are open may still ask and get 529
+    for connection in list(server.connections):
+        connection.close_if_idle()
+    await server.before_stop()
+    for connection in list(server.connections):
+        connection.close() if connection.close_if_idle() else connection.abort()
+    while server.connections:  # noqa: ASYNC110 (Sanic's set, which has no event)
+        await asyncio.sleep(0.01)
+    await server.after_stop()
+
+
+async def _serve(conf: settings.Settings, sock: socket.socket) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # Windows
+            loop.add_signal_handler(number, stop.set)
+    app = build_app(conf)
+    runtime: Runtime = app.ctx.runtime
+    runtime.on_fatal = stop.set
+    server = await start_server(app, sock)
+    log.info("listening on %s:%s", *sock.getsockname()[:2])
+    await stop.wait()
+    await stop_server(server)
+    return 1 if runtime.fatal else 0
+
+
+def run(conf: settings.Settings, sock: socket.socket | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code (1 when an actor failed for good)."""
+    try:
+        import uvloop
+    except ImportError:  # Windows: the stdlib loop serves, and the drain is best effort
+        log.warning("uvloop is not available here: serving on asyncio's own loop")
+        return asyncio.run(_serve(conf, sock or bind(conf.host, conf.port)))
+    return uvloop.run(_serve(conf, sock or bind(conf.host, conf.port)))

@@ -1,0 +1,287 @@
+"""Environment and ``.env`` become one frozen :class:`Settings`.
+
+Rule: every fault is reported at once, each with the variable's name and a reason, and no reason quotes a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+from dotenv.parser import parse_stream
+
+from ccproxy_sanic.masking import Secret, mask
+from ccproxy_sanic.settings_table import TABLE, AuthToken, CachePolicy, Engine, UnknownModel
+from ccproxy_sanic.settings_upstream import (
+    DEFAULT_MODELS,
+    EVERYWHERE,
+    Faulty,
+    Resolve,
+    Upstream,
+    is_loopback,
+    is_own_address,
+    resolve,
+)
+
+__all__ = ["AuthToken", "Fault", "Report", "Secret", "Settings", "SettingsError", "Upstream", "examine", "load"]
+
+Source = Literal["environment", ".env", "default"]
+
+RATE_PER_MINUTE: Final = 60  # with RATE_LIMIT_ENABLED=1 alone (original.md 1.2)
+_PREFIX: Final = "CCPROXY_"
+_OWN: Final = [name.removeprefix(_PREFIX) for name in TABLE if name.startswith(_PREFIX)]
+_CLOSE: Final = 0.85  # similarity from which a foreign name is taken for a misspelt one
+_ALIASES: Final = {"OPENAI_API_BASE": "OPENAI_BASE_URL"}  # the old name of OpenAI's own library
+_SHORT_TOKEN: Final = 16
+LOGS: Final = ("LOG_FILE_PATH", "ERROR_LOG_FILE_PATH")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in force.  Fields are the variables in lower case without ``CCPROXY_``; None is "not set" or "unlimited".
+
+    Times are seconds.  ``upstream`` is what the keys and OPENAI_BASE_URL mean together; ``rate_limit_per_minute`` is
+    None where the limit is off; ``ca_file`` is CCPROXY_CA_FILE, else SSL_CERT_FILE; ``warnings`` are for a person.
+    """
+
+    upstream: Upstream
+    openai_api_key: Secret | None
+    openrouter_api_key: Secret | None
+    openai_base_url: str | None
+    big_model_name: str
+    small_model_name: str
+    model_map: dict[str, str]
+    unknown_model: UnknownModel
+    profile: str | None
+    engine: Engine
+    ca_file: Path | None
+    ssl_cert_file: Path | None
+    demo_pace: float
+    host: str
+    port: int
+    auth_tokens: tuple[AuthToken, ...]
+    open: bool
+    proxies_count: int
+    max_body_mb: int
+    web_concurrency: int
+    rate_limit_enabled: bool
+    rate_limit_per_minute: int | None
+    rate_limit_burst: int
+    max_concurrent: int | None
+    upstream_slots: int | None
+    connect_timeout: float
+    first_byte_timeout: float
+    idle_timeout: float
+    total_timeout: float
+    stream_timeout: float
+    ping_after: float
+    ping_every: float
+    grace: float
+    strict: bool
+    cache: CachePolicy
+    carrier_key: Secret | None
+    log_level: str
+    log_file_path: Path | None
+    error_log_file_path: Path | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.max_body_mb << 20
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """All that must never be printed, for the log's mask."""
+        keys = (self.openai_api_key, self.openrouter_api_key, self.carrier_key)
+        return (*(key for key in keys if key is not None), *(token.token for token in self.auth_tokens))
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong with one variable."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+class SettingsError(Exception):
+    """The settings can't be used; ``faults`` are all of them."""
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = faults
+
+
+class Report(NamedTuple):
+    """Everything there is to say about a configuration; ``settings`` is None where there are faults."""
+
+    settings: Settings | None
+    values: dict[str, Any]  # by variable name; what is in force, or the default where the given one is faulty
+    sources: dict[str, Source]
+    faults: tuple[Fault, ...]
+    warnings: tuple[str, ...]
+
+
+def load(environ: Mapping[str, str], env_file: Path | None = None) -> Settings:
+    """The settings.  Raises :class:`SettingsError` with every fault at once; knows no environment but ``environ``.
+
+    ``env_file`` is read where it exists; one that CCPROXY_ENV_FILE names is read instead, and must exist.
+    """
+    report = examine(environ, env_file)
+    if report.settings is None:
+        raise SettingsError(report.faults)
+    return report.settings
+
+
+def addresses(host: str) -> set[str]:
+    """The IP addresses of a name; "" asks for this machine's own.  Empty where it has none."""
+    try:
+        found = socket.getaddrinfo(host or socket.gethostname(), None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return set()
+    return {str(entry[4][0]) for entry in found}
+
+
+class _Reader:
+    """Collects values, sources, faults and warnings on the way."""
+
+    def __init__(self, environ: Mapping[str, str], env_file: Path | None) -> None:
+        self.faults: list[Fault] = []
+        self.warnings: list[str] = []
+        self.environ = environ
+        if named := environ.get("CCPROXY_ENV_FILE", "").strip():
+            env_file = Path(named).expanduser()
+        elif env_file is not None and not env_file.exists():
+            env_file = None
+        self.file = {} if env_file is None else self._parse(env_file)
+        self.values: dict[str, Any] = {}
+        self.sources: dict[str, Source] = {}
+
+    def fault(self, name: str, reason: str) -> None:
+        self.faults.append(Fault(name, mask(reason)))  # a key may stand in the wrong variable
+
+    def _parse(self, path: Path) -> dict[str, str]:
+        try:
+            text = path.read_text("utf-8-sig")
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            self.fault("CCPROXY_ENV_FILE", f"{path} can't be read: {reason}")
+            return {}
+        found: dict[str, str] = {}
+        for binding in parse_stream(io.StringIO(text)):
+            if binding.error:
+                self.warnings.append(f"{path.name}, line {binding.original.line}: is not NAME=value and is left out")
+            elif binding.key is not None and binding.value is not None:
+                found[binding.key] = binding.value
+        return found
+
+    def read(self) -> None:
+        for name, setting in TABLE.items():
+            self.values[name], self.sources[name] = setting.default, "default"
+            given: tuple[tuple[Source, Mapping[str, str]], ...] = (("environment", self.environ), (".env", self.file))
+            for source, names in given:
+                if name not in names:
+                    continue
+                if (text := names[name].strip()) or setting.empty:
+                    self.sources[name] = source
+                    try:
+                        self.values[name] = setting.parse(text)
+                    except ValueError as error:
+                        self.fault(name, str(error))
+                break  # an empty value in the environment hides the one in .env
+
+    def unknown_names(self) -> None:
+        """A misspelt name of ours is a fault; a foreign one that is nearly ours gets a warning."""
+        for name in sorted({*self.environ, *self.file}):
+            if name in TABLE:
+                continue
+            if name.upper().startswith(_PREFIX):
+                near = difflib.get_close_matches(name.upper()[len(_PREFIX) :], _OWN, 1, 0.5)
+                self.fault(name, "there is no such setting" + (f"; did you mean {_PREFIX}{near[0]}?" if near else ""))
+            elif near := difflib.get_close_matches(_ALIASES.get(name, name), TABLE, 1, _CLOSE):
+                self.warnings.append(f"{name} is not read; did you mean {near[0]}?")
+
+    def upstream(self) -> Upstream | None:
+        values = self.values
+        try:
+            upstream, warnings = resolve(
+                values["OPENAI_API_KEY"], values["OPENROUTER_API_KEY"], values["OPENAI_BASE_URL"]
+            )
+        except Faulty as error:
+            self.fault("OPENAI_BASE_URL", str(error))
+            return None
+        self.warnings += warnings
+        big, small = DEFAULT_MODELS.get(upstream.label, DEFAULT_MODELS["openai"])
+        for name, default in (("BIG_MODEL_NAME", big), ("SMALL_MODEL_NAME", small)):
+            if values[name] is None:
+                values[name] = default
+                if upstream.label not in DEFAULT_MODELS:
+                    self.warnings.append(f"{name} is not set: {default} is asked for, which the upstream may not have")
+        return upstream
+
+    def together(self, upstream: Upstream | None, resolve_name: Resolve) -> None:
+        """What depends on more than one variable."""
+        values = self.values
+        host, port = values["HOST"], values["PORT"]
+        outside = host in EVERYWHERE or not is_loopback(host)
+        if outside and not values["CCPROXY_AUTH_TOKENS"] and not values["CCPROXY_OPEN"]:
+            self.fault(
+                "HOST",
+                f"{host} can be reached from outside: set CCPROXY_AUTH_TOKENS, "
+                "or CCPROXY_OPEN=1 to let everybody use your key, or listen on 127.0.0.1",
+            )
+        if any(len(token.token.reveal()) < _SHORT_TOKEN for token in values["CCPROXY_AUTH_TOKENS"]):
+            self.warnings.append(f"CCPROXY_AUTH_TOKENS: a token of less than {_SHORT_TOKEN} characters can be guessed")
+        if upstream is not None and not upstream.demo and is_own_address(upstream.base_url, host, port, resolve_name):
+            self.fault("OPENAI_BASE_URL", "is this proxy's own address: it would call itself without end")
+        if values["WEB_CONCURRENCY"] > 1:
+            self.warnings.append(
+                f"WEB_CONCURRENCY={values['WEB_CONCURRENCY']}: serving with several processes comes later, 1 is used"
+            )
+            values["WEB_CONCURRENCY"] = 1
+        self._rate_limit()
+        values["CCPROXY_CA_FILE"] = values["CCPROXY_CA_FILE"] or values["SSL_CERT_FILE"]
+        files = [values[name].absolute() for name in LOGS if values[name] is not None]
+        if len(set(files)) < len(files):
+            self.fault("ERROR_LOG_FILE_PATH", "is the same file as LOG_FILE_PATH")
+        for name in LOGS:
+            path: Path | None = values[name]
+            if path is not None and not os.access(path if path.exists() else path.parent, os.W_OK):
+                if self.sources[name] == "default":
+                    self.warnings.append(f"{name}: {path} can't be written here, so there is no such log")
+                    values[name] = None
+                else:
+                    self.fault(name, f"{path} can't be written")
+
+    def _rate_limit(self) -> None:
+        values = self.values
+        if values["RATE_LIMIT_ENABLED"] is None:
+            values["RATE_LIMIT_ENABLED"] = values["RATE_LIMIT_PER_MINUTE"] is not None
+            if not values["RATE_LIMIT_ENABLED"] and self.sources["RATE_LIMIT_BURST"] != "default":
+                self.warnings.append("RATE_LIMIT_BURST has no effect without RATE_LIMIT_PER_MINUTE")
+        if not values["RATE_LIMIT_ENABLED"]:
+            values["RATE_LIMIT_PER_MINUTE"] = None
+        elif values["RATE_LIMIT_PER_MINUTE"] is None:
+            values["RATE_LIMIT_PER_MINUTE"] = RATE_PER_MINUTE
+
+
+def examine(environ: Mapping[str, str], env_file: Path | None = None, *, resolve_name: Resolve = addresses) -> Report:
+    """As :func:`load`, but says all instead of raising.  ``resolve_name`` is asked only where the ports are equal."""
+    reader = _Reader(environ, env_file)
+    reader.read()
+    reader.unknown_names()
+    upstream = reader.upstream()
+    reader.together(upstream, resolve_name)
+    warnings = tuple(map(mask, reader.warnings))
+    settings: Settings | None = None
+    if upstream is not None and not reader.faults:
+        fields = {row.attribute: reader.values[name] for name, row in TABLE.items() if not row.elsewhere}
+        settings = Settings(upstream=upstream, warnings=warnings, **fields)
+    return Report(settings, reader.values, reader.sources, tuple(reader.faults), warnings)

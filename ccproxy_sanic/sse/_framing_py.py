@@ -1,0 +1,108 @@
+"""Server-sent events, split and framed.
+
+Rule: what comes out depends on the bytes that went in and never on where they were cut.  This file is the
+specification; `_framing.pyx` is its fast twin, and a property test holds the two equal (protocol.md 4.1).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+LIMIT: Final = 64 << 20  # bytes of one event; an upstream that never ends one must not fill the memory
+
+
+class Splitter:
+    """Bytes cut anywhere in, the data payloads of complete events out.
+
+    Lines end in LF, CRLF or CR; several data lines are joined by LF; comments, other fields and events without data
+    say nothing.  An event of more than ``limit`` bytes raises ``ValueError``: at once, or in the next call where
+    events that were complete before it are still to be handed out.
+    """
+
+    __slots__ = ("_data", "_full", "_held", "_limit", "_parts", "_size", "_skip_lf")
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._data: list[bytes] = []  # values of this event's data lines
+        self._size = 0  # bytes of this event's data lines
+        self._parts: list[bytes] = []  # the unfinished line, in pieces, so that many small reads stay linear
+        self._held = 0  # bytes in _parts
+        self._skip_lf = False  # the last byte was CR: an LF at the head of the next read belongs to it
+        self._full = False
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The payloads of the events that ``chunk`` completes."""
+        if self._full:
+            raise ValueError("an event is too long")
+        if not chunk:
+            return []
+        if self._skip_lf:
+            self._skip_lf = False
+            if chunk[0] == 10:
+                chunk = chunk[1:]
+                if not chunk:
+                    return []
+        if b"\r" in chunk:
+            self._skip_lf = chunk[-1] == 13
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = chunk.split(b"\n")
+        rest = lines.pop()
+        out: list[bytes] = []
+        if lines:
+            if self._parts:
+                lines[0] = b"".join((*self._parts, lines[0]))
+                self._parts.clear()
+                self._held = 0
+            for line in lines:
+                if not self._line(line, out):
+                    return self._overflow(out)
+        if rest:
+            self._parts.append(rest)
+            self._held += len(rest)
+            if self._size + self._held > self._limit:
+                return self._overflow(out)
+        return out
+
+    def flush(self) -> list[bytes]:
+        """The payload of a last event that lacks its blank line, if there is one."""
+        if self._full:
+            raise ValueError("an event is too long")
+        out: list[bytes] = []
+        if self._parts:
+            line = b"".join(self._parts)
+            self._parts.clear()
+            self._held = 0
+            self._line(line, out)
+        self._line(b"", out)
+        self._skip_lf = False
+        return out
+
+    def _line(self, line: bytes, out: list[bytes]) -> bool:
+        if not line:
+            if self._data:
+                out.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
+                self._data.clear()
+            self._size = 0
+            return True
+        if self._size + len(line) > self._limit:
+            return False
+        if line.startswith(b"data:"):
+            self._data.append(line[6:] if line.startswith(b" ", 5) else line[5:])
+            self._size += len(line)
+        elif line == b"data":
+            self._data.append(b"")
+            self._size += 4
+        return True
+
+    def _overflow(self, out: list[bytes]) -> list[bytes]:
+        self._full = True
+        self._data.clear()
+        self._parts.clear()
+        if not out:
+            raise ValueError("an event is too long")
+        return out
+
+
+def frame(event: bytes, data: bytes) -> bytes:
+    """One event; ``data`` must be one line (JSON is)."""
+    return b"event: " + event + b"\ndata: " + data + b"\n\n"

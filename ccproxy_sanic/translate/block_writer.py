@@ -1,0 +1,118 @@
+"""The frames of one message, block by block.
+
+Rule: at most one content block is open, indexes have no gap, a thinking block ends with its signature, and what was
+opened is closed (protocol.md 4.2).  What is written and when is decided in :mod:`stream`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ..wire import anthropic_reply as wire
+from ..wire.anthropic_reply import DELTA_TAIL, encode
+from .carrier import MAX_BYTES
+from .reasoning import joined
+from .reply_spec import ReplySpec
+
+
+class BlockWriter:
+    __slots__ = ("_details", "_gem", "_head", "_kind", "_omitted", "_omitted_size", "_out", "_spec", "index", "spoken")
+
+    def __init__(self, spec: ReplySpec) -> None:
+        self._spec = spec
+        self._out: list[bytes] = []
+        self._kind: Literal["text", "thinking", "tool"] | None = None  # of the open block
+        self._head = b""  # of the open block's deltas
+        self.index = -1  # of the newest block
+        self.spoken = False
+        self._details: list[dict[str, Any]] = []  # of the open thinking block, for its carrier
+        self._gem: dict[str, str] = {}
+        self._omitted: list[str] = []  # its text, where the client does not get to see it
+        self._omitted_size = 0
+
+    def take(self) -> bytes:
+        """The frames since the last call."""
+        if not self._out:
+            return b""
+        out = b"".join(self._out) if len(self._out) > 1 else self._out[0]
+        self._out.clear()
+        return out
+
+    def raw(self, frame: bytes) -> None:
+        self._out.append(frame)
+
+    @property
+    def in_text(self) -> bool:
+        return self._kind == "text"
+
+    @property
+    def in_thinking(self) -> bool:
+        return self._kind == "thinking"
+
+    @property
+    def in_tool(self) -> bool:
+        return self._kind == "tool"
+
+    def text(self, text: str) -> None:
+        if self._kind != "text":
+            self.close()
+            self._open("text", wire.text_start(self.index + 1))
+        self._out.append(self._head + encode(text) + DELTA_TAIL)
+        self.spoken = True
+
+    def thinking(self, text: str, details: list[dict[str, Any]]) -> None:
+        """A piece of reasoning; ``text`` may be empty, ``details`` are kept for the carrier."""
+        if self._kind != "thinking" or self._gem:
+            self.close()
+            self._open("thinking", wire.thinking_start(self.index + 1))
+        self._details += details
+        if not text:
+            return
+        if self._spec.thinking == "show":
+            self._out.append(self._head + encode(text) + DELTA_TAIL)
+            self.spoken = True
+        elif self._omitted_size <= MAX_BYTES:  # beyond that the carrier can't take it anyway
+            self._omitted.append(text)
+            self._omitted_size += len(text)
+
+    def thought(self, tool_id: str, signature: str) -> None:
+        """Gemini's signature of a call, in a thinking block of its own if the open one carries something else."""
+        if self._kind != "thinking" or self._details:
+            self.close()
+            self._open("thinking", wire.thinking_start(self.index + 1))
+        self._gem[tool_id] = signature
+
+    def tool(self, tool_id: str, name: str) -> None:
+        self.close()
+        self._open("tool", wire.tool_start(self.index + 1, tool_id, name))
+
+    def arguments(self, piece: str) -> None:
+        if piece:
+            self._out.append(self._head + encode(piece) + DELTA_TAIL)
+            self.spoken = True
+
+    def close(self) -> None:
+        """Closes the open block, if there is one."""
+        if self._kind is None:
+            return
+        if self._kind == "thinking":
+            self._out.append(wire.delta_head(self.index, "signature") + encode(self._signature()) + DELTA_TAIL)
+            self.spoken = True
+        self._out.append(wire.block_stop(self.index))
+        self._kind = None
+
+    def _open(self, kind: Literal["text", "thinking", "tool"], start: bytes) -> None:
+        self.index += 1
+        self._kind, self._head = kind, wire.delta_head(self.index, kind)
+        self._out.append(start)
+
+    def _signature(self) -> str:
+        sign = self._spec.sign
+        if self._gem:
+            signature = sign("gem", self._gem)
+        elif self._details:
+            signature = sign("or", joined(self._details))
+        else:
+            signature = sign("plain", "".join(self._omitted))
+        self._details, self._gem, self._omitted, self._omitted_size = [], {}, [], 0
+        return signature

@@ -1,0 +1,82 @@
+"""What the translation of one request carries around.
+
+Rule: only notes, name maps and marks are written to it; everything else is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from msgspec import UNSET
+
+from ccproxy_sanic.profiles.model import Profile
+from ccproxy_sanic.translate.adjustments import Notes, Path
+from ccproxy_sanic.translate.tool_names import Names
+from ccproxy_sanic.wire.anthropic import CacheControl
+from ccproxy_sanic.wire.openai_chat import CacheMark, PartMark, TextPart
+
+Unsign: TypeAlias = Callable[[str], tuple[str, Any] | None]
+
+MAX_MARKS: Final = 4  # cache writes a request (protocol.md 1.7)
+_OPENAI_ID: Final = 40  # characters of a tool call id (protocol.md 2.1.5)
+_MISTRAL_ID: Final = re.compile(r"[a-zA-Z0-9]{9}\Z")
+_BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_LONG_TTL: Final = {"1h": "12h"}  # Anthropic's to OpenAI's
+
+
+class Scope:
+    """Profile, notes and the maps of one request."""
+
+    __slots__ = ("marked", "names", "notes", "profile", "strict", "tool_ids", "unsign")
+
+    def __init__(self, profile: Profile, notes: Notes, names: Names, *, strict: bool, unsign: Unsign | None) -> None:
+        self.profile, self.notes, self.names, self.strict = profile, notes, names, strict
+        self.unsign = unsign
+        self.marked: list[TextPart] = []
+        self.tool_ids: set[str] = set()  # the client's, of the whole history
+
+    def sent_id(self, client_id: str, path: Path) -> str:
+        """The tool call id for the upstream: the client's own wherever the target takes it (protocol.md 2.1.5)."""
+        sent = send_id(client_id, self.profile.tool_ids)
+        if sent != client_id:
+            self.notes.add("id_replaced", path)
+        return sent
+
+    def text(self, text: str, mark: CacheControl | None) -> TextPart:
+        """A text part, with the profile's cache mark where the client set one."""
+        part = TextPart(text)
+        if mark is None or self.profile.cache == "none":
+            return part
+        if self.profile.cache == "cache_control":
+            part.cache_control = CacheMark(mark.type, UNSET if mark.ttl is None else mark.ttl)
+        else:
+            part.prompt_cache_breakpoint = PartMark(ttl=_LONG_TTL.get(mark.ttl or "", UNSET))
+            self.marked.append(part)
+        return part
+
+    def limit_marks(self) -> None:
+        """Keeps the last marks: the newest ones are those that a growing conversation is read from."""
+        for part in self.marked[:-MAX_MARKS]:
+            part.prompt_cache_breakpoint = UNSET
+            self.notes.add("cache_mark_dropped", ())
+
+
+def send_id(client_id: str, form: str) -> str:
+    """Deterministic: equal ids of a call and its result stay equal."""
+    if form == "mistral9" and not _MISTRAL_ID.match(client_id):
+        number = int.from_bytes(hashlib.sha256(client_id.encode()).digest()[:8], "big")
+        digits = []
+        for _ in range(9):
+            number, digit = divmod(number, 62)
+            digits.append(_BASE62[digit])
+        return "".join(digits)
+    if form == "max40" and len(client_id) > _OPENAI_ID:
+        return "toolu_" + hashlib.sha256(client_id.encode()).hexdigest()[: _OPENAI_ID - 8]
+    return client_id
+
+
+def is_marked(part: TextPart) -> bool:
+    return part.cache_control is not UNSET or part.prompt_cache_breakpoint is not UNSET

@@ -1,0 +1,209 @@
+"""``tools`` and ``tool_choice`` (protocol.md 1.5 and 1.2).
+
+Rule: each declared tool becomes a function by itself, in the client's order and with equal bytes for equal tools; what
+cannot run here is left out and said so, and only a request that would be pointless without it is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from ccproxy_sanic.errors import InvalidRequest
+from ccproxy_sanic.profiles.model import Profile
+from ccproxy_sanic.translate.adjustments import Notes, Path
+from ccproxy_sanic.translate.client_tools import CLIENT_TOOLS, description_of
+from ccproxy_sanic.translate.compact import compact
+from ccproxy_sanic.translate.schema import clean_tool
+from ccproxy_sanic.translate.tool_changes import changes
+from ccproxy_sanic.translate.tool_names import Names, sent_name
+from ccproxy_sanic.wire.anthropic import NO_RAW, MessagesRequest, Tool
+from ccproxy_sanic.wire.openai_chat import ChatTool, Function, FunctionName, NamedChoice
+
+SERVER_TOOLS: Final = (
+    "web_search_",
+    "web_fetch_",
+    "code_execution_",
+    "tool_search_tool_",
+    "advisor_",
+    "mcp_toolset",
+)
+TOOLSETS: Final = ("computer_toolset_", "browser_toolset_")
+PLACEHOLDER: Final = "DeferredToolPlaceholder"  # Claude Code's: stands for tools it has not listed (claude-code.md 3)
+
+NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}\Z")
+_CHOICES: Final[dict[str, Any]] = {"auto": "auto", "any": "required", "none": "none"}
+_ASKED: Final = {
+    "any": "You must call at least one of the tools.",
+    "tool": "You must call the tool {name}.",
+    "none": "Do not call any tool.",
+}
+
+
+class Toolbox(msgspec.Struct):
+    """The translated tools and choice; ``lines`` go into the instructions."""
+
+    tools: list[ChatTool]
+    choice: Any = UNSET  # auto, required, none, a NamedChoice, or UNSET
+    parallel: Any = UNSET  # False or UNSET
+    forced: bool = False
+    lines: tuple[str, ...] = ()
+
+
+def translate(req: MessagesRequest, profile: Profile, names: Names, notes: Notes) -> Toolbox:
+    """All of ``tools`` and ``tool_choice``.  Raises InvalidRequest (V14, unknown choice, nothing but server tools)."""
+    entries: list[tuple[Path, Tool]] = [(("tools", index), tool) for index, tool in enumerate(req.tools or ())]
+    _check_names(entries)
+    found = changes(req)
+    known = {tool.name for _, tool in entries}
+    entries += [(("tools",), tool) for name, tool in found.added.items() if name not in known]
+    choice = req.tool_choice
+    if choice is not None and choice.type == "tool" and choice.name is not None:
+        found.referenced.add(choice.name)  # forced by name: as good as a reference
+    search_dropped = any(_is_server(tool, "tool_search_tool_") for _, tool in entries)
+    out: list[ChatTool] = []
+    for path, tool in entries:
+        if tool.name in found.removed:
+            notes.add("tool_dropped", path, "removed by tool_removal")
+        elif _kept(tool, path, found.referenced, search_dropped, notes):
+            out.append(_declared(tool, path, profile, names, notes))
+    if entries and not out and all(_is_server(tool) for _, tool in entries):
+        raise InvalidRequest(f"tools: {entries[0][1].type} is a server tool, which this backend cannot run")
+    return _chosen(req, out, [tool for _, tool in entries], profile, names, notes)
+
+
+def _check_names(entries: list[tuple[Path, Tool]]) -> None:
+    seen: set[str] = set()
+    for path, tool in entries:
+        where = ".".join(map(str, path))
+        if tool.type is not None and tool.type.startswith(TOOLSETS):
+            raise InvalidRequest(f"tools: type '{tool.type}' is not supported by this backend")
+        if tool.name is None:
+            if tool.type in (None, "custom"):
+                raise InvalidRequest(f"{where}.name: Field required")
+            continue
+        if tool.name in seen:
+            raise InvalidRequest("tools: Tool names must be unique.")
+        if not NAME.match(tool.name):
+            raise InvalidRequest(f"{where}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
+        seen.add(tool.name)
+
+
+def _is_server(tool: Tool, prefix: str | tuple[str, ...] = SERVER_TOOLS) -> bool:
+    return tool.type is not None and tool.type.startswith(prefix)
+
+
+def _kept(tool: Tool, path: Path, referenced: set[str], search_dropped: bool, notes: Notes) -> bool:
+    if _is_server(tool):
+        notes.add("tool_dropped", path, f"{tool.type} runs on Anthropic's servers")
+        return False
+    if tool.type not in (None, "custom") and tool.type not in CLIENT_TOOLS and not tool.input_schema:
+        notes.add("tool_dropped", path, f"the tool type {tool.type} is not known")
+        return False
+    if tool.allowed_callers and "direct" not in tool.allowed_callers:
+        notes.add("tool_dropped", path, "it may only be called from code that runs on Anthropic's servers")
+        return False
+    if tool.defer_loading and tool.name not in referenced:
+        if search_dropped and tool.name != PLACEHOLDER:
+            notes.add("tool_undeferred", path)
+            return True
+        notes.add("tool_deferred", path)
+        return False
+    return True
+
+
+def _declared(tool: Tool, path: Path, profile: Profile, names: Names, notes: Notes) -> ChatTool:
+    known = CLIENT_TOOLS.get(tool.type or "")
+    raw = tool.input_schema if known is None else Raw(msgspec.json.encode(known.parameters))
+    description = tool.description if known is None else description_of(tool, known)
+    name = tool.name or (known.name if known else "")
+    parameters, changed = _parameters(raw, path, profile.schema)
+    if changed:
+        notes.add("schema_cleaned", (*path, "input_schema"))
+    if tool.strict:
+        notes.add("strict_dropped", (*path, "strict"))
+    if tool.input_examples:
+        lines = "\n".join(compact(example) for example in tool.input_examples)
+        description = f"{description or ''}\n\nInput examples:\n{lines}"
+    return ChatTool(
+        Function(
+            name=names.sent(name, (*path, "name")),
+            description=UNSET if description is None else description,
+            parameters=parameters,
+        )
+    )
+
+
+def _parameters(raw: Raw, path: Path, flavour: str) -> tuple[Raw, bool]:
+    data = b"{}" if raw is NO_RAW else bytes(raw)
+    try:
+        if len(data) > _MEMO_BYTES:
+            return cleaned_parameters.__wrapped__(data, flavour)
+        return cleaned_parameters(data, flavour)
+    except msgspec.MsgspecError:
+        where = ".".join(map(str, path))
+        raise InvalidRequest(f"{where}.input_schema: Input should be a valid dictionary") from None
+
+
+_MEMO_BYTES: Final = 32 * 1024
+
+
+@lru_cache(maxsize=512)  # agents send the same tools with every request (protocol.md 9.3.6)
+def cleaned_parameters(data: bytes, flavour: str) -> tuple[Raw, bool]:
+    """A schema's JSON text as sent, and whether the flavour (not SCH-1 and 2) changed it.  Raises MsgspecError."""
+    schema = msgspec.json.decode(data, type=dict[str, Any] | None) or {}
+    plain = msgspec.json.encode(clean_tool(schema, "default"))
+    if flavour == "default":
+        return Raw(plain), False
+    special = msgspec.json.encode(clean_tool(schema, flavour))
+    return Raw(special), special != plain
+
+
+def _chosen(
+    req: MessagesRequest, out: list[ChatTool], entries: list[Tool], profile: Profile, names: Names, notes: Notes
+) -> Toolbox:
+    box = Toolbox(out)
+    choice = req.tool_choice
+    if choice is None:
+        return box
+    if choice.type == "tool":
+        _check_choice(choice.name, out, entries, names)
+    if choice.type not in ("auto", "any", "none", "tool"):
+        notes.add("tool_choice_dropped", ("tool_choice", "type"), "its type is not known")
+        return box
+    if not out:
+        notes.add("tool_choice_dropped", ("tool_choice",), "no tools are left")
+        return box
+    box.forced = choice.type in ("any", "tool")
+    if choice.type == "auto" or profile.tool_choice == "full":
+        box.choice = (
+            NamedChoice(FunctionName(names.sent(choice.name or "", ("tool_choice", "name"))))
+            if choice.type == "tool"
+            else _CHOICES[choice.type]
+        )
+    else:
+        sent = names.sent(choice.name, ("tool_choice", "name")) if choice.name else ""
+        box.lines = (_ASKED[choice.type].format(name=sent),)
+        notes.add("tool_choice_weakened", ("tool_choice", "type"))
+    if choice.disable_parallel_tool_use:
+        if profile.parallel_tool_calls:
+            box.parallel = False
+        else:
+            notes.add("field_ignored", ("tool_choice", "disable_parallel_tool_use"))
+    return box
+
+
+def _check_choice(name: str | None, out: list[ChatTool], entries: list[Tool], names: Names) -> None:
+    if name is None:
+        raise InvalidRequest("tool_choice.name: Field required")
+    sent = sent_name(name)
+    if any(tool.function.name == sent for tool in out):
+        return
+    known = next((tool for tool in entries if tool.name == name), None)
+    if known is not None:
+        raise InvalidRequest(f"tool_choice.name: {known.type or 'this tool'} cannot be called on this backend")
+    raise InvalidRequest("tool_choice.name: the tool was not found in the provided tools")

@@ -1,0 +1,116 @@
+"""One answer: its head, and its body as it arrives.
+
+Rule: an answer belongs to nobody.  Whoever holds it may read it, one reader at a time, in whatever task; a cancelled
+reader leaves it as it was, and only :meth:`Answer.abort` ends it for everybody (ARCHITECTURE.md, decision 9).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final, Protocol
+
+import httpx
+
+HIGH_WATER: Final = 256 * 1024  # unread bytes at which the socket is no longer read (ARCHITECTURE.md, decision 4)
+LOW_WATER: Final = 64 * 1024  # and from which it is read again
+
+
+class Source(Protocol):
+    """The connection, as its answer sees it."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def resume(self) -> None: ...
+    def fail(self, fault: Exception, /) -> None: ...
+
+
+class Answer(httpx.AsyncByteStream):
+    """Each item of the iteration is all the payload of one socket read, never empty.
+
+    What came before a fault is delivered before the fault is raised.  ``status`` is 0 until the final head is here;
+    ``headers`` are as they came, in their order.
+    """
+
+    __slots__ = ("_chunks", "_fault", "_source", "_unread", "_waiter", "complete", "headers", "status")
+
+    def __init__(self, source: Source) -> None:
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.complete = False  # the last byte is here (though perhaps not read)
+        self._source: Source | None = source  # None as soon as nothing more can come
+        self._chunks: deque[bytes] = deque()
+        self._unread = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._fault: Exception | None = None
+
+    def __repr__(self) -> str:
+        state = "failed" if self._fault is not None else "complete" if self.complete else "open"
+        return f"<Answer {self.status or 'headless'} {state} | {self._unread} bytes unread>"
+
+    # For the reader
+
+    def __aiter__(self) -> Answer:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._chunks:
+            if self._fault is not None:
+                raise self._fault
+            if self.complete:
+                raise StopAsyncIteration
+            await self._change()
+        chunk = self._chunks.popleft()
+        self._unread -= len(chunk)
+        if self._source is not None and self._unread <= LOW_WATER:
+            self._source.resume()
+        return chunk
+
+    async def head(self) -> None:
+        """Returns when ``status`` and ``headers`` are valid, raises the fault if they never will be."""
+        while not self.status:
+            if self._fault is not None:
+                raise self._fault
+            await self._change()
+
+    async def aclose(self) -> None:
+        self.abort()
+
+    def abort(self) -> None:
+        """Drops what is left.  An unfinished answer costs its connection: that is what stops the upstream's work."""
+        if self._source is not None:
+            self._source.fail(httpx.ReadError("The exchange was aborted."))
+        elif self._chunks and self._fault is None:
+            self._fault = httpx.ReadError("The exchange was aborted.")
+        self._chunks.clear()
+        self._unread = 0
+
+    async def _change(self) -> None:
+        if self._waiter is not None:
+            raise RuntimeError("This answer is already being read.")
+        if self._source is None:
+            raise RuntimeError("Nothing more can come.")
+        self._waiter = self._source.loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    # For the connection
+
+    def put(self, chunk: bytes) -> bool:
+        """True when the reader is too far behind."""
+        self._chunks.append(chunk)
+        self._unread += len(chunk)
+        return self._unread > HIGH_WATER
+
+    def wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def end(self, fault: Exception | None) -> None:
+        """Nothing more comes: all is here, or a fault."""
+        self._source = None
+        self._fault = fault
+        self.complete = fault is None
+        self.wake()

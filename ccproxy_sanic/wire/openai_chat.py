@@ -1,0 +1,135 @@
+"""The Chat Completions request as upstreams receive it.
+
+Rule: a field that is UNSET is not on the wire; None is a JSON null and is written where a null is meant.
+
+Field order is fixed, and so are the bytes for equal values: providers cache prompts by their prefix (protocol.md 9.3).
+What only some providers know goes into ``extra`` and lands at the top level of the body.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+
+class PartMark(Struct, gc=False):
+    """``prompt_cache_breakpoint`` (protocol.md 1.7)."""
+
+    mode: Literal["explicit"] = "explicit"
+    ttl: str | UnsetType = UNSET
+
+
+class CacheMark(Struct, gc=False):
+    """``cache_control`` as OpenRouter takes it."""
+
+    type: str = "ephemeral"
+    ttl: str | UnsetType = UNSET
+
+
+class TextPart(Struct, gc=False, tag_field="type", tag="text"):
+    text: str
+    cache_control: CacheMark | UnsetType = UNSET
+    prompt_cache_breakpoint: PartMark | UnsetType = UNSET
+
+
+class ImageUrl(Struct, gc=False):
+    url: str
+
+
+class ImagePart(Struct, gc=False, tag_field="type", tag="image_url"):
+    image_url: ImageUrl
+
+
+class File(Struct, gc=False):
+    filename: str
+    file_data: str
+
+
+class FilePart(Struct, gc=False, tag_field="type", tag="file"):
+    file: File
+
+
+Part: TypeAlias = TextPart | ImagePart | FilePart
+
+
+class Call(Struct, gc=False):
+    name: str
+    arguments: str  # JSON text
+
+
+class ToolCall(Struct, gc=False):
+    id: str
+    function: Call
+    type: Literal["function"] = "function"
+    extra_content: dict[str, Any] | UnsetType = UNSET
+
+
+class ChatMessage(Struct, gc=False):
+    role: str
+    content: str | list[Part] | UnsetType | None = UNSET
+    tool_calls: list[ToolCall] | UnsetType = UNSET
+    tool_call_id: str | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+    reasoning_details: list[Any] | UnsetType = UNSET
+    prefix: bool | UnsetType = UNSET
+    partial: bool | UnsetType = UNSET
+
+
+class Function(Struct, gc=False):
+    name: str
+    description: str | UnsetType = UNSET
+    parameters: Raw | UnsetType = UNSET
+    strict: bool | UnsetType = UNSET
+
+
+class ChatTool(Struct, gc=False, tag_field="type", tag="function"):
+    function: Function
+
+
+class FunctionName(Struct, gc=False):
+    name: str
+
+
+class NamedChoice(Struct, gc=False, tag_field="type", tag="function"):
+    function: FunctionName
+
+
+class ChatRequest(Struct, gc=False, kw_only=True):
+    model: str
+    messages: list[ChatMessage]
+    tools: list[ChatTool] | UnsetType = UNSET
+    tool_choice: Literal["auto", "required", "none"] | NamedChoice | UnsetType = UNSET
+    parallel_tool_calls: bool | UnsetType = UNSET
+    max_tokens: int | UnsetType = UNSET
+    max_completion_tokens: int | UnsetType = UNSET
+    temperature: float | UnsetType = UNSET
+    top_p: float | UnsetType = UNSET
+    top_k: int | UnsetType = UNSET
+    stop: list[str] | UnsetType = UNSET
+    stream: bool | UnsetType = UNSET
+    stream_options: dict[str, bool] | UnsetType = UNSET
+    response_format: dict[str, Any] | UnsetType = UNSET
+    service_tier: str | UnsetType = UNSET
+    safety_identifier: str | UnsetType = UNSET
+    user: str | UnsetType = UNSET
+    prompt_cache_key: str | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(request: ChatRequest) -> bytes:
+    """The JSON body; ``extra`` is spread over the top level, after the named fields."""
+    extra = request.extra
+    if extra is UNSET:
+        return _ENCODER.encode(request)
+    request.extra = UNSET
+    try:
+        body = _ENCODER.encode(request)
+    finally:
+        request.extra = extra
+    return body[:-1] + b"," + _ENCODER.encode(extra)[1:] if extra else body

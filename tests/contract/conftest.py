@@ -1,0 +1,121 @@
+"""The engines under test.  Rule: after every test nothing is busy, and no task is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvloop
+
+from ccproxy_sanic import errors
+from ccproxy_sanic.upstream import Deadlines, Exchange, build, open_exchange
+from ccproxy_sanic.upstream.engine import EngineTransport
+from tests.support.raw_server import RawServer
+
+HERE = Path(__file__).parent
+QUICK = Deadlines(connect=5, first_byte=5, idle=5, write=5)
+
+
+def pytest_asyncio_loop_factories(config: object, item: object) -> Mapping[str, Callable[[], Any]]:
+    """Both loops, because what a transport does at the edges (EOF, pause, abort) is the loop's own."""
+    return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """One loop is enough for httpx's own engine: its edges are not ours to mend."""
+    left = [item for item in items if "asyncio-httpx" in item.name and item.path.is_relative_to(HERE)]
+    config.hook.pytest_deselected(items=left)
+    gone = set(left)
+    items[:] = [item for item in items if item not in gone]
+
+
+class Client:
+    """An engine with what a runtime would give it."""
+
+    def __init__(self, engine: str, transport: EngineTransport) -> None:
+        self.engine, self.transport = engine, transport
+        self.weak = False
+        self.closing: set[asyncio.Task[None]] = set()
+
+    def later(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self.closing.add(task)
+        task.add_done_callback(self.closing.discard)
+
+    async def open(
+        self,
+        server: RawServer | str,
+        body: bytes = b'{"a":1}',
+        *,
+        method: str = "POST",
+        path: str = "/v1/chat/completions",
+        headers: list[tuple[bytes, bytes]] | None = None,
+        deadlines: Deadlines = QUICK,
+    ) -> Exchange:
+        base = server if isinstance(server, str) else f"http://{server.host}:{server.port}"
+        return await open_exchange(
+            self.transport,
+            method,
+            httpx.URL(base + path),
+            headers or [],
+            body,
+            deadlines,
+            provider="somebody",
+            closer=self.later,
+        )
+
+    async def fetch(self, server: RawServer | str, **options: Any) -> tuple[int, bytes]:
+        exchange = await self.open(server, **options)
+        return exchange.status, await exchange.read(1 << 26)
+
+    async def collect(self, exchange: Exchange) -> tuple[bytes, errors.ProxyError | None]:
+        """All that is delivered, and the fault in which it ends."""
+        got = bytearray()
+        try:
+            async for part in exchange:
+                got += part
+        except errors.ProxyError as fault:
+            return bytes(got), fault
+        return bytes(got), None
+
+    async def settled(self) -> None:
+        if self.closing:
+            await asyncio.gather(*self.closing, return_exceptions=True)
+
+    @property
+    def busy(self) -> int:
+        return self.transport.statistics().busy
+
+
+def weak_in_stock(client: Client, request: pytest.FixtureRequest, reason: str) -> None:
+    """Says that a test may fail with httpx's own engine, and why."""
+    if client.engine == "httpx":
+        client.weak = True
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
+
+
+async def make_client(engine: Any, **options: Any) -> AsyncIterator[Client]:
+    client = Client(engine, build(engine, **options))
+    yield client
+    await client.settled()
+    assert client.weak or client.busy == 0, repr(client.transport)
+    await client.transport.aclose()
+    this = asyncio.current_task()
+    assert [task for task in asyncio.all_tasks() if task is not this and "tests" not in repr(task.get_coro())] == []
+
+
+@pytest.fixture(params=["h1", "httpx"])
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    async for made in make_client(request.param):
+        yield made
+
+
+@pytest.fixture
+async def ours() -> AsyncIterator[Client]:
+    """For what only the h1 engine promises."""
+    async for made in make_client("h1"):
+        yield made

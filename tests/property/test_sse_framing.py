@@ -1,0 +1,86 @@
+"""Framing: independent of the cuts, the twins equal, and what was framed comes out again."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ccproxy_sanic.sse import _framing_py, frame
+
+try:
+    _native: Any = importlib.import_module("ccproxy_sanic.sse._framing")
+except ImportError:
+    _native = None
+
+SYLLABLES = [
+    *(b"data:", b"data: ", b"data", b"dat", b"\n", b"\n\n", b"\r", b"\r\n", b"\r\r", b":", b": ping", b"event: x"),
+    *(b" ", b"a", b"{}", b"[DONE]", "é👩".encode(), b"\xff", b"\x00", b"id: 1"),
+]
+bodies = st.lists(st.sampled_from(SYLLABLES) | st.binary(max_size=4), max_size=25).map(b"".join)
+limits = st.sampled_from([4, 9, 20, 1 << 20])
+Make = Callable[[int], Any]
+
+
+def outcome(make: Make, limit: int, pieces: Iterable[bytes]) -> tuple[list[bytes], bool]:
+    """All events, and whether it was refused as too long."""
+    splitter, out = make(limit), []
+    try:
+        for piece in pieces:
+            out += splitter.feed(piece)
+        out += splitter.flush()
+    except ValueError:
+        return out, True
+    return out, False
+
+
+def cut(data: bytes, cuts: Iterable[int]) -> list[bytes]:
+    edges = [0, *sorted({at % (len(data) + 1) for at in cuts}), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
+
+
+@given(bodies, st.lists(st.integers(0, 500), max_size=8), limits)
+@example(b"data: a\r\n\r\ndata: b\n\n", [8, 10], 20)
+def test_events_do_not_depend_on_the_cuts(data: bytes, cuts: list[int], limit: int) -> None:
+    whole = outcome(_framing_py.Splitter, limit, [data])
+    assert outcome(_framing_py.Splitter, limit, cut(data, cuts)) == whole
+    assert outcome(_framing_py.Splitter, limit, [data[i : i + 1] for i in range(len(data))]) == whole
+
+
+@pytest.mark.skipif(_native is None, reason="the Cython twin is not built here")
+@given(bodies, st.lists(st.integers(0, 500), max_size=8), limits)
+def test_the_twins_agree_call_by_call(data: bytes, cuts: list[int], limit: int) -> None:
+    def calls(make: Make) -> list[Any]:
+        splitter, out = make(limit), []
+        for piece in cut(data, cuts):
+            try:
+                out.append(splitter.feed(piece))
+            except ValueError as error:
+                out.append(str(error))
+        try:
+            out.append(splitter.flush())
+        except ValueError as error:
+            out.append(str(error))
+        return out
+
+    assert calls(_native.Splitter) == calls(_framing_py.Splitter)
+
+
+@given(st.lists(st.binary(max_size=30).filter(lambda data: not set(data) & set(b"\r\n")), max_size=8))
+def test_what_was_framed_comes_out_again(payloads: list[bytes]) -> None:
+    body = b"".join(frame(b"x", payload) for payload in payloads)
+    assert outcome(_framing_py.Splitter, 1 << 20, [body]) == (payloads, False)
+    assert _framing_py.frame(b"x", b"{}") == frame(b"x", b"{}") == b"event: x\ndata: {}\n\n"
+
+
+@given(bodies)
+def test_all_line_ends_are_equal(data: bytes) -> None:
+    data = data.replace(b"\r", b"")
+    expected = outcome(_framing_py.Splitter, 1 << 20, [data])
+    assert outcome(_framing_py.Splitter, 1 << 20, [data.replace(b"\n", b"\r\n")]) == expected
+    assert outcome(_framing_py.Splitter, 1 << 20, [data.replace(b"\n", b"\r")]) == expected

@@ -21,6 +21,7 @@ import msgspec
 from ccproxy_sanic import __version__
 from ccproxy_sanic.masking import Secret, mask
 from ccproxy_sanic.ops import neighbour
+from ccproxy_sanic.masking import mask
 from ccproxy_sanic.profiles import CatalogError, builtin
 from ccproxy_sanic.settings import Fault, Report, Settings, examine
 from ccproxy_sanic.settings_table import SECTIONS, Setting
@@ -111,7 +112,7 @@ def examined(environ: Mapping[str, str]) -> Report:
         try:
             builtin(name)
         except CatalogError as error:
-            fault = Fault("CCPROXY_PROFILE", str(error))
+            fault = Fault("CCPROXY_PROFILE", mask(str(error)))
             return report._replace(settings=None, faults=(*report.faults, fault))
     return report
 

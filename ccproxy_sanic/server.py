@@ -28,6 +28,7 @@ from ccproxy_sanic.hardening import StrictProtocol, StrictRequest
 from ccproxy_sanic.runtime import Runtime
 
 log = logging.getLogger("ccproxy")
+BACKSTOP: Final = 30.0  # seconds
 BACKLOG: Final = 4096  # 10,000 connects took 83 s at Sanic's default of 100, 2.4 s at this (sanic-and-httpx.md G)
 _serial = itertools.count(1)
 
@@ -76,6 +77,9 @@ def build_app(conf: settings.Settings) -> Sanic[Any, Any]:
     """A Sanic app with its runtime; nothing runs yet."""
     config = Config(defaults={key: value for key, value in vars(sanic_config).items() if key.isupper()})
     config.REQUEST_MAX_SIZE = conf.max_body_bytes
+    # Sanic's own timeout is a backstop: it must lie above every silence that our deadlines allow
+    silence = max(conf.total_timeout, conf.first_byte_timeout, conf.idle_timeout)
+    config.RESPONSE_TIMEOUT = max(config.RESPONSE_TIMEOUT, silence + BACKSTOP)
     config.GRACEFUL_SHUTDOWN_TIMEOUT = conf.grace
     if conf.proxies_count:
         config.PROXIES_COUNT = conf.proxies_count

@@ -39,6 +39,7 @@ _OWN: Final = [name.removeprefix(_PREFIX) for name in TABLE if name.startswith(_
 _CLOSE: Final = 0.85  # similarity from which a foreign name is taken for a misspelt one
 _ALIASES: Final = {"OPENAI_API_BASE": "OPENAI_BASE_URL"}  # the old name of OpenAI's own library
 _SHORT_TOKEN: Final = 16
+_FOREIGN_ENDS: Final = tuple(f"_{name}" for name in TABLE)
 LOGS: Final = ("LOG_FILE_PATH", "ERROR_LOG_FILE_PATH")
 
 
@@ -205,6 +206,8 @@ class _Reader:
             if name.upper().startswith(_PREFIX):
                 near = difflib.get_close_matches(name.upper()[len(_PREFIX) :], _OWN, 1, 0.5)
                 self.fault(name, "there is no such setting" + (f"; did you mean {_PREFIX}{near[0]}?" if near else ""))
+            elif name.upper().endswith(_FOREIGN_ENDS):  # NIX_SSL_CERT_FILE and the like: somebody else's prefix
+                continue
             elif near := difflib.get_close_matches(_ALIASES.get(name, name), TABLE, 1, _CLOSE):
                 self.warnings.append(f"{name} is not read; did you mean {near[0]}?")
 

@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 KEPT = {"CCPROXY_PURE", "CCPROXY_E2E"}
-FOREIGN_PREFIXES = ("ANTHROPIC_", "AZURE_", "CCPROXY_", "CLAUDE", "LOG_", "OPENAI_", "OPENROUTER_", "SANIC_")
+FOREIGN_PREFIXES = (
+    "ANTHROPIC_",
+    "AZURE_",
+    "CCPROXY_",
+    "CLAUDE",
+    "LOG_",
+    "OPENAI_",
+    "OPENROUTER_",
+    "RATE_LIMIT_",
+    "SANIC_",
+)
 FOREIGN = {
     *("BIG_MODEL_NAME", "SMALL_MODEL_NAME", "HOST", "PORT", "WEB_CONCURRENCY", "ERROR_LOG_FILE_PATH", "REDIS_URL"),
     *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "all_proxy", "http_proxy", "https_proxy", "no_proxy"),

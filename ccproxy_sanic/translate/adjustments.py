@@ -53,6 +53,10 @@ CODES: Final[dict[str, str]] = {
 }
 
 
+def dotted(path: Path) -> str:
+    return ".".join(map(str, path))
+
+
 class Adjustment(msgspec.Struct, frozen=True):
     """One change.  ``path`` is where in the client's request, ``reason`` a few words of our own."""
 
@@ -73,7 +77,7 @@ class Notes:
     def add(self, code: str, path: Path, reason: str = "") -> None:
         if (code, reason) not in self._seen:
             self._seen.add((code, reason))
-            self.found.append(Adjustment(code, ".".join(map(str, path)), reason or CODES[code]))
+            self.found.append(Adjustment(code, dotted(path), reason or CODES[code]))
 
 
 def render(adjustments: Iterable[Adjustment], limit: int) -> str:

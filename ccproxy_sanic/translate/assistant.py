@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from ccproxy_sanic.errors import InvalidRequest
-from ccproxy_sanic.translate.adjustments import Path
+from ccproxy_sanic.translate.adjustments import Path, dotted
 from ccproxy_sanic.translate.blocks import parts_of
 from ccproxy_sanic.translate.compact import compact
 from ccproxy_sanic.translate.scope import Scope
@@ -20,6 +20,7 @@ from ccproxy_sanic.wire.anthropic import Block, Message
 from ccproxy_sanic.wire.openai_chat import Call, ChatMessage, TextPart, ToolCall
 
 BREAK: Final = "\n\n"
+_FOREIGN: Final[tuple[str, Any]] = ("", None)
 
 
 class Turn(msgspec.Struct):
@@ -31,7 +32,7 @@ class Turn(msgspec.Struct):
 
 
 class _Draft:
-    __slots__ = ("broken", "calls", "details", "path", "pending", "pieces", "scope", "signatures", "thoughts")
+    __slots__ = ("broken", "calls", "details", "pending", "pieces", "scope", "signatures", "thoughts")
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -52,9 +53,6 @@ class _Draft:
 
     def take(self, block: Block, path: Path) -> None:
         match block.type:
-            case "text":
-                if block.text and not block.text.isspace():
-                    self.say(block.text)
             case "tool_use":
                 self._call(block, path)
             case "thinking":
@@ -64,7 +62,7 @@ class _Draft:
             case "image":
                 self.scope.notes.add("block_dropped", path, "an image cannot be an assistant's")
             case "tool_result":
-                raise InvalidRequest(f"{_dotted(path)}: tool_result blocks can only be in user messages")
+                raise InvalidRequest(f"{dotted(path)}: tool_result blocks can only be in user messages")
             case _:
                 for part in parts_of(block, self.scope, path):
                     if isinstance(part, TextPart):
@@ -75,18 +73,19 @@ class _Draft:
     def _call(self, block: Block, path: Path) -> None:
         client_id, scope = block.id or "", self.scope
         if not client_id:
-            raise InvalidRequest(f"{_dotted(path)}.id: String should have at least 1 character")
+            raise InvalidRequest(f"{dotted(path)}.id: String should have at least 1 character")
         if client_id in self.pending:
-            raise InvalidRequest(f"{_dotted(path)}: tool_use ids must be unique")
+            raise InvalidRequest(f"{dotted(path)}: tool_use ids must be unique")
         scope.tool_ids.add(client_id)
-        sent_id = self.pending[client_id] = scope.sent_id(client_id, (*path, "id"))
-        name = scope.names.sent(block.name or "", (*path, "name"))
+        sent_id = self.pending[client_id] = scope.sent_id(client_id, path)
+        name = scope.names.sent(block.name or "", path)
         self.calls.append(ToolCall(sent_id, Call(name, compact(block.input))))
         self.broken = bool(self.pieces)
 
     def _think(self, text: str, signature: str | None, path: Path) -> None:
         """What our own signature carries, else the visible text; a foreign one never travels (protocol.md 2.3)."""
-        kind, data = self._carried(signature)
+        unsign = self.scope.unsign
+        kind, data = (unsign(signature) if unsign is not None and signature else None) or _FOREIGN
         if kind == "gem" and isinstance(data, dict):
             self.signatures.update(data)
         profile = self.scope.profile
@@ -101,10 +100,6 @@ class _Draft:
         elif text:
             self.thoughts.append(text)
 
-    def _carried(self, signature: str | None) -> tuple[str, Any]:
-        unsign = self.scope.unsign
-        return (unsign(signature) if unsign is not None and signature else None) or ("", None)
-
     def finished(self) -> ChatMessage | None:
         profile, text = self.scope.profile, "".join(self.pieces)
         if not text and not self.calls:
@@ -113,7 +108,12 @@ class _Draft:
         if self.calls:
             message.tool_calls = self.calls
             self._sign_calls()
-        thoughts = "\n".join(self.thoughts)
+        if profile.reasoning_in != "none":
+            self._reason(message, text)
+        return message
+
+    def _reason(self, message: ChatMessage, text: str) -> None:
+        profile, thoughts = self.scope.profile, "\n".join(self.thoughts)
         needed = bool(self.calls) and profile.reasoning_required
         match profile.reasoning_in:
             case "reasoning_content" if thoughts or needed:
@@ -124,7 +124,6 @@ class _Draft:
                 message.reasoning_details = self.details
             case "think_tags" if thoughts:
                 message.content = f"<think>\n{thoughts}\n</think>{BREAK}{text}"
-        return message
 
     def _sign_calls(self) -> None:
         profile = self.scope.profile
@@ -143,11 +142,15 @@ def turn(messages: Iterable[tuple[int, Message]], scope: Scope) -> Turn:
     index = 0
     for index, message in messages:
         if isinstance(message.content, str):
-            if message.content.strip():
+            if message.content and not message.content.isspace():
                 draft.say(message.content)
             continue
         for position, block in enumerate(message.content or ()):
-            draft.take(block, ("messages", index, "content", position))
+            if block.type == "text":
+                if block.text and not block.text.isspace():
+                    draft.say(block.text)
+            else:
+                draft.take(block, ("messages", index, "content", position))
     finished = draft.finished()
     if finished is None:
         scope.notes.add("message_dropped", ("messages", index))
@@ -156,7 +159,3 @@ def turn(messages: Iterable[tuple[int, Message]], scope: Scope) -> Turn:
 
 def _google(signature: str) -> dict[str, Any]:
     return {"google": {"thought_signature": signature}}
-
-
-def _dotted(path: Path) -> str:
-    return ".".join(map(str, path))

@@ -46,19 +46,20 @@ class BlockWriter:
         return self._kind == "text"
 
     @property
-    def in_thinking(self) -> bool:
-        return self._kind == "thinking"
-
-    @property
     def in_tool(self) -> bool:
         return self._kind == "tool"
 
     def text(self, text: str) -> None:
+        """A piece of text, in a new block if none of text is open."""
         if self._kind != "text":
             self.close()
             self._open("text", wire.text_start(self.index + 1))
         self._out.append(self._head + encode(text) + DELTA_TAIL)
         self.spoken = True
+
+    def more_text(self, text: str) -> None:
+        """The same for a text block that is open."""
+        self._out.append(self._head + encode(text) + DELTA_TAIL)
 
     def thinking(self, text: str, details: list[dict[str, Any]]) -> None:
         """A piece of reasoning; ``text`` may be empty, ``details`` are kept for the carrier."""

@@ -6,12 +6,12 @@ Rule: every block type has one entry in PARTS; a type that has none, or nothing 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
 from ccproxy_sanic.errors import InvalidRequest
-from ccproxy_sanic.translate.adjustments import Path
+from ccproxy_sanic.translate.adjustments import Path, dotted
 from ccproxy_sanic.translate.scope import Scope
 from ccproxy_sanic.wire.anthropic import Block, Source
 from ccproxy_sanic.wire.openai_chat import File, FilePart, ImagePart, ImageUrl, Part, TextPart
@@ -54,11 +54,9 @@ def _text(block: Block, scope: Scope, path: Path) -> list[Part]:
 
 
 def _image(block: Block, scope: Scope, path: Path) -> list[Part]:
-    source = block.source
-    if not isinstance(source, Source):
-        return _unknown(block, scope, path)
+    source = cast("Source", block.source)  # the decoder saw to it
     if source.type == "file":
-        raise InvalidRequest(f"{_dotted(path)}.image.source: files are not supported by this backend")
+        raise InvalidRequest(f"{dotted(path)}.image.source: files are not supported by this backend")
     if not scope.profile.vision or not scope.profile.parts:
         scope.notes.add("image_omitted", path, "the model has no image input")
         return [TextPart(NO_VISION)]
@@ -73,9 +71,7 @@ def _image(block: Block, scope: Scope, path: Path) -> list[Part]:
 
 
 def _document(block: Block, scope: Scope, path: Path) -> list[Part]:
-    source = block.source
-    if not isinstance(source, Source):
-        return _unknown(block, scope, path)
+    source = cast("Source", block.source)  # the decoder saw to it
     if source.type == "text":
         return [scope.text(_tagged("document", source.data or "", block), block.cache_control)]
     if source.type == "content":
@@ -84,14 +80,14 @@ def _document(block: Block, scope: Scope, path: Path) -> list[Part]:
         others = [part for part in inner if not isinstance(part, TextPart)]
         return [scope.text(_tagged("document", text, block), block.cache_control), *others]
     if source.type == "file":
-        raise InvalidRequest(f"{_dotted(path)}.document.source: files are not supported by this backend")
+        raise InvalidRequest(f"{dotted(path)}.document.source: files are not supported by this backend")
     if source.type == "base64":
         if not scope.profile.pdf:
-            raise InvalidRequest(f"{_dotted(path)}.document.source: this model does not support PDF input")
+            raise InvalidRequest(f"{dotted(path)}.document.source: this model does not support PDF input")
         return [FilePart(File(_file_name(block), f"data:{source.media_type};base64,{source.data}"))]
     if source.type == "url":
         if not scope.profile.pdf_urls:
-            raise InvalidRequest(f"{_dotted(path)}.document.source: this model does not support PDF input from a URL")
+            raise InvalidRequest(f"{dotted(path)}.document.source: this model does not support PDF input from a URL")
         return [FilePart(File(_file_name(block), source.url or ""))]
     return _unknown(block, scope, path)
 
@@ -176,7 +172,3 @@ def _attribute(name: str, value: str | None) -> str:
 
 def _file_name(block: Block) -> str:
     return block.title or "document.pdf"
-
-
-def _dotted(path: Path) -> str:
-    return ".".join(map(str, path))

@@ -71,10 +71,5 @@ def unsign(key: bytes, signature: str) -> Carrier | None:
         return None
 
 
-def is_ours(signature: str) -> bool:
-    """Whether the signature has our form; it may still be forged."""
-    return signature.startswith(PREFIX)
-
-
 def _mac(key: bytes, packed: bytes) -> bytes:
     return hmac.digest(key, packed, hashlib.sha256)[:_MAC_BYTES]

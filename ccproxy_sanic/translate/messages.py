@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.translate import assistant, results
-from ccproxy_sanic.translate.adjustments import Path
+from ccproxy_sanic.translate.adjustments import Path, dotted
 from ccproxy_sanic.translate.assistant import Turn
 from ccproxy_sanic.translate.blocks import parts_of
 from ccproxy_sanic.translate.scope import Scope, is_marked
@@ -72,7 +72,7 @@ def system_parts(content: str | list[Block] | None, scope: Scope, path: Path) ->
         if content.startswith(BILLING):
             scope.notes.add("billing_header_dropped", path)
             content = content.partition("\n")[2]
-        return [TextPart(content)] if content.strip() else []
+        return [TextPart(content)] if content and not content.isspace() else []
     parts: list[TextPart] = []
     for index, block in enumerate(content or ()):
         if block.type == "text" and block.text and block.text.startswith(BILLING):
@@ -105,7 +105,9 @@ def _hoist_leading(req: MessagesRequest, talk: Conversation) -> int:
 
 def _turns(req: MessagesRequest, start: int, scope: Scope) -> list[tuple[Side, Turn | None]]:
     """Sides, each with the assistant turn before it; assistant turns of which nothing is left do not divide sides."""
-    last_user = max((index for index, message in enumerate(req.messages) if message.role == "user"), default=-1)
+    last_user = len(req.messages) - 1
+    while last_user > start and req.messages[last_user].role != "user":
+        last_user -= 1
     found: list[tuple[Side, Turn | None]] = [([], None)]
     spoken: Side = []
 
@@ -135,13 +137,13 @@ def _add_side(talk: Conversation, side: Side, turn: Turn | None) -> None:
     writer = _SideWriter(talk, turn)
     for index, message in side:
         writer.take(index, message)
-    writer.finish(any(message.role == "user" for _, message in side))
+    writer.finish()
 
 
 class _SideWriter:
     """Sorts one side into tool messages first, then user and system messages in their order (protocol.md 2.1.2)."""
 
-    __slots__ = ("answered", "attachments", "items", "pending", "scope", "talk", "tools", "turn")
+    __slots__ = ("answered", "attachments", "has_user", "items", "pending", "plain", "scope", "talk", "tools", "turn")
 
     def __init__(self, talk: Conversation, turn: Turn | None) -> None:
         self.talk, self.scope, self.turn = talk, talk.scope, turn
@@ -150,17 +152,27 @@ class _SideWriter:
         self.tools: list[ChatMessage] = []
         self.attachments: list[Part] = []
         self.items: list[Part | ChatMessage] = []  # a ChatMessage is a system message that keeps its place
+        self.plain = True  # no such message among them
+        self.has_user = False
 
     def take(self, index: int, message: Message) -> None:
-        path: Path = ("messages", index, "content")
+        content = message.content
         if message.role == "system":
-            self._system(message, path)
-        elif isinstance(message.content, str):
-            if message.content.strip():
-                self.items.append(TextPart(message.content))
-        else:
-            for position, block in enumerate(message.content or ()):
-                self._block(block, (*path, position))
+            self._system(message, ("messages", index, "content"))
+            return
+        self.has_user = True
+        if isinstance(content, str):
+            if content and not content.isspace():
+                self.items.append(TextPart(content))
+            return
+        for position, block in enumerate(content or ()):
+            path: Path = ("messages", index, "content", position)
+            if block.type == "tool_result":
+                self._result(block, path)
+            elif block.type == "tool_use":
+                raise InvalidRequest(f"{dotted(path)}: tool_use blocks can only be in assistant messages")
+            else:
+                self.items += parts_of(block, self.scope, path)
 
     def _system(self, message: Message, path: Path) -> None:
         parts = system_parts(message.content, self.scope, path)
@@ -169,6 +181,7 @@ class _SideWriter:
         match self.scope.profile.mid_system:
             case "stay":
                 self.items.append(ChatMessage("system", joined(parts, self.scope)))
+                self.plain = False
             case "hoist":
                 self.talk.system += parts
                 self.scope.notes.add("system_hoisted", path)
@@ -178,12 +191,7 @@ class _SideWriter:
                 self.items.append(last)
                 self.scope.notes.add("system_wrapped", path)
 
-    def _block(self, block: Block, path: Path) -> None:
-        if block.type == "tool_use":
-            raise InvalidRequest(f"{'.'.join(map(str, path))}: tool_use blocks can only be in assistant messages")
-        if block.type != "tool_result":
-            self.items += parts_of(block, self.scope, path)
-            return
+    def _result(self, block: Block, path: Path) -> None:
         client_id = block.tool_use_id or ""
         if client_id not in self.pending or client_id in self.answered:
             self._orphan(block, client_id, path)
@@ -191,39 +199,42 @@ class _SideWriter:
         self.answered.add(client_id)
         result = results.read(block, self.scope, path)
         self.tools.append(results.message(result, self.pending[client_id], self.scope))
-        self.attachments += results.attached(result, client_id, self.scope)
+        if result.attachments:
+            self.attachments += results.attached(result, client_id, self.scope)
 
     def _orphan(self, block: Block, client_id: str, path: Path) -> None:
         if self.scope.strict:
-            raise InvalidRequest(f"{'.'.join(map(str, path))}: {UNASKED.format(id=client_id)}")
+            raise InvalidRequest(f"{dotted(path)}: {UNASKED.format(id=client_id)}")
         self.scope.notes.add("result_orphaned", path)
         self.items += results.as_user(block, self.scope, path)
 
-    def finish(self, has_user: bool) -> None:
-        self._answer_missing()
-        items = [*self.attachments, *self.items]
-        messages = [*self.tools]
-        parts: list[Part] = []
-        for item in items:
-            if isinstance(item, ChatMessage):
-                self._flush(parts, messages)
-                messages.append(item)
-            else:
-                parts.append(item)
+    def finish(self) -> None:
+        if len(self.answered) < len(self.pending):
+            self._answer_missing()
+        messages = self.tools
+        parts = self.attachments
+        if self.plain:
+            parts += self.items  # type: ignore[arg-type]  # parts only, see `plain`
+        else:
+            for item in self.items:
+                if isinstance(item, ChatMessage):
+                    self._flush(parts, messages)
+                    messages.append(item)
+                    parts = []
+                else:
+                    parts.append(item)
         self._flush(parts, messages)
-        if has_user and not any(message.role in ("user", "tool") for message in messages):
+        if self.has_user and not any(message.role in ("user", "tool") for message in messages):
             messages.insert(0, ChatMessage("user", EMPTY))
             self.scope.notes.add("content_filled", ("messages",))
         self.talk.messages += messages
 
     def _answer_missing(self) -> None:
         missing = [client_id for client_id in self.pending if client_id not in self.answered]
-        if not missing or self.turn is None:
-            return
-        path = ("messages", self.turn.index)
+        index = self.turn.index if self.turn is not None else 0
         if self.scope.strict:
-            raise InvalidRequest(f"messages.{self.turn.index}: {UNANSWERED.format(ids=', '.join(missing))}")
-        self.scope.notes.add("result_missing", path)
+            raise InvalidRequest(f"messages.{index}: {UNANSWERED.format(ids=', '.join(missing))}")
+        self.scope.notes.add("result_missing", ("messages", index))
         self.tools += [
             ChatMessage("tool", results.NO_RESULT, tool_call_id=self.pending[client_id]) for client_id in missing
         ]
@@ -231,21 +242,21 @@ class _SideWriter:
     def _flush(self, parts: list[Part], messages: list[ChatMessage]) -> None:
         if not parts:
             return
-        if messages and messages[-1].role == "tool" and self.scope.profile.bridge_after_tool:
+        if messages and self.scope.profile.bridge_after_tool and messages[-1].role == "tool":
             messages.append(ChatMessage("assistant", BRIDGE))
             self.scope.notes.add("bridge_inserted", ("messages",))
         messages.append(ChatMessage("user", _content(parts, self.scope)))
-        parts.clear()
 
 
 def _content(parts: list[Part], scope: Scope) -> str | list[Part]:
     """A single plain text is a string, several parts stay an array, or one text where the server has no arrays."""
-    texts = [part for part in parts if isinstance(part, TextPart)]
-    if not scope.profile.parts:
-        return JOIN.join(part.text for part in texts)
-    if len(parts) == 1 and texts and not is_marked(texts[0]):
-        return texts[0].text
-    return [*parts]
+    if len(parts) == 1:
+        only = parts[0]
+        if isinstance(only, TextPart) and not is_marked(only):
+            return only.text
+    if scope.profile.parts:
+        return parts
+    return JOIN.join(part.text for part in parts if isinstance(part, TextPart))
 
 
 def _check_end(talk: Conversation) -> None:

@@ -5,7 +5,7 @@ Rule: a tool message holds text only; what is not text goes into the next user m
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -32,11 +32,16 @@ class Result(msgspec.Struct):
 
 def read(block: Block, scope: Scope, path: Path, *, moved: bool = True) -> Result:
     """The parts of one ``tool_result``, in order; where attachments are ``moved``, notes stand in their place."""
+    content = block.content
+    if isinstance(content, str):
+        text = content if content and not content.isspace() else NO_OUTPUT
+        return Result(_failed(text) if block.is_error else text, [], block.cache_control)
     texts: list[str] = []
     attachments: list[Part] = []
     mark = block.cache_control
     counts = {"image": 0, "document": 0}
-    for at, inner in _blocks(block, path):
+    for index, inner in enumerate(content if isinstance(content, list) else ()):
+        at = (*path, "content", index)
         if inner.cache_control is not None:  # one mark on the whole result, not one for each piece
             mark = mark or inner.cache_control
             inner = msgspec.structs.replace(inner, cache_control=None)
@@ -53,16 +58,11 @@ def read(block: Block, scope: Scope, path: Path, *, moved: bool = True) -> Resul
     text = "\n".join(texts)
     if not text and not attachments:
         text = NO_OUTPUT
-    if block.is_error and not text[:40].lstrip().lower().startswith(_SAYS_ERROR):
-        text = f"Error: {text}"
-    return Result(text, attachments, mark)
+    return Result(_failed(text) if block.is_error else text, attachments, mark)
 
 
-def _blocks(block: Block, path: Path) -> list[tuple[Path, Block]]:
-    content: Any = block.content
-    if isinstance(content, str):
-        return [((*path, "content"), Block("text", text=content))]
-    return [((*path, "content", index), one) for index, one in enumerate(content)] if isinstance(content, list) else []
+def _failed(text: str) -> str:
+    return text if text[:40].lstrip().lower().startswith(_SAYS_ERROR) else f"Error: {text}"
 
 
 def message(result: Result, sent_id: str, scope: Scope) -> ChatMessage:

@@ -40,7 +40,10 @@ class Scope:
 
     def sent_id(self, client_id: str, path: Path) -> str:
         """The tool call id for the upstream: the client's own wherever the target takes it (protocol.md 2.1.5)."""
-        sent = send_id(client_id, self.profile.tool_ids)
+        form = self.profile.tool_ids
+        if form == "any":
+            return client_id
+        sent = send_id(client_id, form)
         if sent != client_id:
             self.notes.add("id_replaced", path)
         return sent

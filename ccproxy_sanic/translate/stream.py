@@ -23,6 +23,7 @@ from ..wire.openai_chat_reply import (
     decode_chunk,
     is_done,
     lenient_chunks,
+    only_text,
 )
 from . import reasoning, stop, usage
 from .block_writer import BlockWriter
@@ -59,6 +60,7 @@ class StreamTranslator:
         self._queue: list[tuple[Callable[..., None], tuple[Any, ...]]] = []  # waits for an open tool block
         self._tags = reasoning.ThinkTags() if spec.think_tags else None
         self._cutter = Cutter(spec.enforce_stops) if spec.enforce_stops else None
+        self._short_cut = self._tags is None and self._cutter is None
         self._finishes: set[Finish] = set()
         self._matched: str | None = None
         self._refusal: list[str] = []
@@ -200,6 +202,12 @@ class StreamTranslator:
     # the rows of protocol.md 4.4
 
     def _chunk(self, chunk: Chunk) -> None:
+        # the short cut of nearly all chunks: what the rows below would do with them, without asking every question
+        if self._short_cut and self._writer.in_text and (text := only_text(chunk)):
+            self._ended = False
+            self._tier = chunk.service_tier or self._tier
+            self._writer.more_text(text)
+            return
         fault = fault_in(chunk)
         if fault is not None:  # row 1
             self.fault = fault

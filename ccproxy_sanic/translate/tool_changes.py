@@ -6,13 +6,15 @@ Rule: later words win: a removed tool may be added again, and a reference makes 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from ccproxy_sanic.errors import InvalidRequest
-from ccproxy_sanic.translate.adjustments import Path
+from ccproxy_sanic.translate.adjustments import Path, dotted
 from ccproxy_sanic.wire.anthropic import Block, MessagesRequest, Tool
+
+_SPEAKS: Final = frozenset({"tool_result", "tool_search_tool_result", "compaction", "tool_addition", "tool_removal"})
 
 
 class Changes(msgspec.Struct):
@@ -35,6 +37,8 @@ def changes(req: MessagesRequest) -> Changes:
 def _scan(blocks: Iterable[Block], path: Path, found: Changes) -> None:
     for index, block in enumerate(blocks):
         kind = block.type
+        if kind not in _SPEAKS:
+            continue
         if kind == "tool_result" and isinstance(block.content, list):
             found.referenced.update(one.tool_name for one in block.content if one.tool_name is not None)
         elif kind == "tool_search_tool_result" and isinstance(block.content, dict):
@@ -63,5 +67,4 @@ def _change(kind: str, tool: dict[str, Any], path: Path, found: Changes) -> None
         try:
             found.added[name] = msgspec.json.decode(msgspec.json.encode(definition), type=Tool)
         except msgspec.ValidationError:
-            where = ".".join(map(str, path))
-            raise InvalidRequest(f"{where}.definition: Input should be a valid tool") from None
+            raise InvalidRequest(f"{dotted(path)}.definition: Input should be a valid tool") from None

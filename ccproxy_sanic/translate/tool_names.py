@@ -20,18 +20,20 @@ _DIGEST: Final = 8
 class Names:
     """The names of one request; ``back`` leads from the sent name to the client's, where they differ."""
 
-    __slots__ = ("back", "notes")
+    __slots__ = ("back", "known", "notes")
 
     def __init__(self, notes: Notes) -> None:
         self.back: dict[str, str] = {}
+        self.known: dict[str, str] = {}  # a conversation says few names many times
         self.notes = notes
 
     def sent(self, name: str, path: Path) -> str:
-        sent = sent_name(name)
-        if sent == name:
-            return name
-        self.back[sent] = name
-        self.notes.add("tool_renamed", path)
+        sent = self.known.get(name)
+        if sent is None:
+            sent = self.known[name] = sent_name(name)
+            if sent != name:
+                self.back[sent] = name
+                self.notes.add("tool_renamed", path)
         return sent
 
 

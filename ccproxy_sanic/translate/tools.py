@@ -15,7 +15,7 @@ from msgspec import UNSET, Raw
 
 from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.profiles.model import Profile
-from ccproxy_sanic.translate.adjustments import Notes, Path
+from ccproxy_sanic.translate.adjustments import Notes, Path, dotted
 from ccproxy_sanic.translate.client_tools import CLIENT_TOOLS, description_of
 from ccproxy_sanic.translate.compact import compact
 from ccproxy_sanic.translate.schema import clean_tool
@@ -79,17 +79,16 @@ def translate(req: MessagesRequest, profile: Profile, names: Names, notes: Notes
 def _check_names(entries: list[tuple[Path, Tool]]) -> None:
     seen: set[str] = set()
     for path, tool in entries:
-        where = ".".join(map(str, path))
         if tool.type is not None and tool.type.startswith(TOOLSETS):
             raise InvalidRequest(f"tools: type '{tool.type}' is not supported by this backend")
         if tool.name is None:
             if tool.type in (None, "custom"):
-                raise InvalidRequest(f"{where}.name: Field required")
+                raise InvalidRequest(f"{dotted(path)}.name: Field required")
             continue
         if tool.name in seen:
             raise InvalidRequest("tools: Tool names must be unique.")
         if not NAME.match(tool.name):
-            raise InvalidRequest(f"{where}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
+            raise InvalidRequest(f"{dotted(path)}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
         seen.add(tool.name)
 
 
@@ -131,7 +130,7 @@ def _declared(tool: Tool, path: Path, profile: Profile, names: Names, notes: Not
         description = f"{description or ''}\n\nInput examples:\n{lines}"
     return ChatTool(
         Function(
-            name=names.sent(name, (*path, "name")),
+            name=names.sent(name, path),
             description=UNSET if description is None else description,
             parameters=parameters,
         )
@@ -145,8 +144,7 @@ def _parameters(raw: Raw, path: Path, flavour: str) -> tuple[Raw, bool]:
             return cleaned_parameters.__wrapped__(data, flavour)
         return cleaned_parameters(data, flavour)
     except msgspec.MsgspecError:
-        where = ".".join(map(str, path))
-        raise InvalidRequest(f"{where}.input_schema: Input should be a valid dictionary") from None
+        raise InvalidRequest(f"{dotted(path)}.input_schema: Input should be a valid dictionary") from None
 
 
 _MEMO_BYTES: Final = 32 * 1024

@@ -100,6 +100,45 @@ def error_of(chunk: Chunk) -> Any:
     return None
 
 
+def only_text(chunk: Chunk) -> str | None:
+    """The text of a chunk that says nothing but a piece of content (what nearly all of them are), else None.
+
+    Its service tier is left to the caller, as OpenAI repeats it on every chunk.
+    """
+    choices = chunk.choices
+    if choices is None or len(choices) != 1 or chunk.usage is not None or chunk.error is not None:
+        return None
+    choice = choices[0]
+    delta = choice.delta
+    if (
+        delta is None
+        or choice.finish_reason is not None
+        or choice.index
+        or choice.error is not None
+        or choice.usage is not None
+        or choice.stop_reason is not None
+        or choice.matched_stop is not None
+        or chunk.x_groq is not None
+        or chunk.timings is not None
+        or chunk.eval_count is not None
+        or chunk.prompt_eval_count is not None
+    ):
+        return None
+    content = delta.content
+    if (
+        not isinstance(content, str)
+        or delta.reasoning is not None
+        or delta.reasoning_content is not None
+        or delta.reasoning_details is not None
+        or delta.reasoning_text is not None
+        or delta.refusal is not None
+        or delta.tool_calls is not None
+        or delta.function_call is not None
+    ):
+        return None
+    return content
+
+
 def is_done(payload: bytes) -> bool:
     return payload.strip() in _DONE
 

@@ -244,7 +244,7 @@ async def test_errors_before_the_stream_have_status_type_and_request_id(
 
 async def test_an_error_in_mid_stream_is_raised_after_the_text_so_far(client) -> None:
     seen = ""
-    with pytest.raises(anthropic.APIStatusError) as caught:  # noqa: PT012 (what came before the error counts)
+    with pytest.raises(anthropic.APIStatusError) as caught:
         async with client.messages.stream(
             model=MODEL, max_tokens=100, messages=[user("[demo:error-midstream after=3 pace=0.02]")]
         ) as stream:

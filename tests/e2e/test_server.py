@@ -155,12 +155,15 @@ async def test_an_answer_carries_the_asked_name_and_says_what_it_cost() -> None:
     ],
 )
 async def test_every_model_name_is_taken_somewhere(asked: str, sent: str) -> None:
-    async with ScriptedUpstream([reply_json(COMPLETION)]) as upstream, serving(
-        upstream.base_url,
-        BIG_MODEL_NAME="big-one",
-        SMALL_MODEL_NAME="small-one",
-        CCPROXY_MODEL_MAP="exactly=that,claude-haiku-exact=other",
-    ) as proxy:
+    async with (
+        ScriptedUpstream([reply_json(COMPLETION)]) as upstream,
+        serving(
+            upstream.base_url,
+            BIG_MODEL_NAME="big-one",
+            SMALL_MODEL_NAME="small-one",
+            CCPROXY_MODEL_MAP="exactly=that,claude-haiku-exact=other",
+        ) as proxy,
+    ):
         response = await proxy.post(message(model=asked))
         assert response.status_code == 200
         assert response.json()["model"] == asked

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
@@ -148,13 +149,13 @@ def exhaust(value: Any) -> None:
     if isinstance(value, dict):
         for inner in value.values():
             exhaust(inner)
-    elif isinstance(value, Iterator) or isinstance(value, list):
+    elif isinstance(value, (Iterator, list)):
         for inner in value:
             exhaust(inner)
 
 
 def check_order(sent: list[dict[str, Any]]) -> None:
-    """Every assistant message with calls is directly followed by exactly its tool messages, and no other tool message is."""
+    """Every assistant message with calls is directly followed by exactly its tool messages; there are no others."""
     index = 0
     while index < len(sent):
         message = sent[index]
@@ -167,7 +168,7 @@ def check_order(sent: list[dict[str, Any]]) -> None:
     assert sent[0]["role"] in ("system", "user")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(request=requests, profile=PROFILES, strict=st.booleans())
 def test_tool_messages_stand_right_behind_their_calls(request: dict[str, Any], profile: str, strict: bool) -> None:
     sent = translated(request, profile, strict=strict)
@@ -178,7 +179,7 @@ def test_tool_messages_stand_right_behind_their_calls(request: dict[str, Any], p
                 assert isinstance(json.loads(call["function"]["arguments"]), dict)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(request=requests, profile=st.sampled_from(["openai", "openai-breakpoints", "openai-reasoning", "azure"]))
 def test_what_openai_gets_is_of_openais_types(request: dict[str, Any], profile: str) -> None:
     sent = translated(request | {"stream": False}, profile)
@@ -203,7 +204,7 @@ def _texts(content: Any) -> Iterator[dict[str, Any]]:
             yield from _texts(one["source"].get("content"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(request=requests, profile=PROFILES)
 def test_no_text_is_lost_or_doubled(request: dict[str, Any], profile: str) -> None:
     for message in request["messages"]:
@@ -260,7 +261,7 @@ TOP = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     fields=st.dictionaries(
         st.sampled_from([*TOP, "metadata", "stop_sequences", "container", "thread"]), mess | st.lists(mess, max_size=3)
@@ -281,15 +282,11 @@ def test_nonsense_is_refused_in_one_way_only(
     translated(fields, profile)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(data=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_bytes_that_are_no_request_are_refused_in_one_way_only(data: bytes) -> None:
-    try:
+    with pytest.raises(InvalidRequest):
         decode_request(data)
-    except InvalidRequest as refusal:
-        assert refusal.status == 400
-        return
-    raise AssertionError("these bytes are no request")
 
 
 @settings(max_examples=100, deadline=None)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccproxy_sanic.translate.response import to_message
+from ccproxy_sanic.translate.stream import StreamTranslator
 from tests.support import grammar, sdk_reader
 from tests.support.replies import DONE, TOOLS, run, spec, sse
 
@@ -108,6 +109,7 @@ faulty = st.sampled_from(
 )
 items = st.one_of(*[chunks] * 15, faulty, st.just(DONE), junk.map(json.dumps))
 streams = st.lists(items, max_size=12).flatmap(lambda found: st.sampled_from([found, [*found, DONE]]))
+plain_words = st.builds(lambda text: {"choices": [{"delta": {"content": text}}], "service_tier": "x"}, words)
 specs = st.fixed_dictionaries(
     {},
     optional={
@@ -157,6 +159,15 @@ def test_the_cuts_do_not_matter(found: list[Any], changes: dict[str, Any], data:
     cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=10))
     assert run(body, spec(**changes), cuts)[1] == whole
     assert run(body, spec(**changes), range(1, len(body)))[1] == whole
+
+
+@given(st.lists(st.one_of(plain_words, plain_words, items), max_size=12), specs)
+def test_the_short_cut_for_text_changes_nothing(found: list[Any], changes: dict[str, Any]) -> None:
+    quick, out = run(sse(found), spec(**changes))
+    slow = StreamTranslator(spec(**changes))
+    slow._short_cut = False
+    assert slow.feed(sse(found)) + slow.close() == out.partition(b"event: error")[0]
+    assert quick.usage == slow.usage
 
 
 def visible(found: list[Any]) -> tuple[str, str]:

@@ -24,6 +24,13 @@ from tests.support.quiet import assert_quiet
 runtime_module.RESIDENT_COROUTINES += ("ScriptedUpstream",)
 Sanic.test_mode = True  # its touch-up rewrites methods once per process; in test mode it keeps the originals
 
+DEFAULTS = {
+    "LOG_FILE_PATH": "",
+    "ERROR_LOG_FILE_PATH": "",
+    "LOG_LEVEL": "CRITICAL",
+    "CCPROXY_GRACE": "1",
+    "CCPROXY_DEMO_PACE": "0",
+}
 HELLO: dict[str, Any] = {
     "model": "claude-sonnet-4-5",
     "max_tokens": 64,
@@ -62,7 +69,7 @@ class Proxy:
 @asynccontextmanager
 async def serving(base_url: str | None = None, **environ: str) -> AsyncIterator[Proxy]:
     """A proxy in front of ``base_url`` (None: the demo model), with these settings and no others."""
-    values = {"LOG_FILE_PATH": "", "ERROR_LOG_FILE_PATH": "", "LOG_LEVEL": "CRITICAL", "CCPROXY_GRACE": "1", **environ}
+    values = DEFAULTS | environ
     if base_url is not None:
         values["OPENAI_BASE_URL"] = base_url
     app = build_app(settings.load(values))

@@ -189,7 +189,7 @@ def test_lone_surrogates_are_replaced(escaped: str, value: str) -> None:
 def test_a_lone_surrogate_in_a_carried_field_is_replaced() -> None:
     raw = json.dumps(body(messages=[user("x"), {"role": "assistant", "content": [use("a", v="HERE")]}])).encode()
     request = decode_request(raw.replace(b"HERE", rb"\udc00"))
-    assert bytes(request.messages[1].content[0].input) == b'{"v": "\\ufffd"}'  # type: ignore[union-attr]
+    assert bytes(request.messages[1].content[0].input) == b'{"v": "\\ufffd"}'  # type: ignore[index,union-attr]
     assert request.repaired
 
 

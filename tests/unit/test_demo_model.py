@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -393,15 +391,3 @@ async def test_a_quirk_shows_on_demand_only(server, quirk: str) -> None:
         ]
     assert EVIDENCE[quirk](odd), odd
     assert not EVIDENCE[quirk](plain), plain
-
-
-async def test_the_module_serves_alone() -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ccproxy_sanic.demo", "--pace", "0.001", stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    base_url = (await process.stdout.readline()).decode().strip()
-    async with openai.AsyncOpenAI(base_url=base_url, api_key="x", max_retries=0) as client:
-        assert joined(await stream(client, "[demo:long n=3]")) == "word0 word1 word2"
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 10) == 0

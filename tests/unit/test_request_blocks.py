@@ -175,7 +175,7 @@ def test_arguments_are_compact_and_keep_characters() -> None:
     raw = json.dumps(body(messages=[user("x"), assistant(use("a", v="HERE", n=[1, 2])), user(result("a"))]))
     for spelled, meant in ((r"\u00e9", "é"), ("é", "é"), (r"\"\\", r"\"\\"), (r"\ud83d\ude00", "😀")):
         calls = translate_bytes(raw.replace("HERE", spelled).encode()).request.messages[1].tool_calls
-        assert calls[0].function.arguments == f'{{"v":"{meant}","n":[1,2]}}'  # type: ignore[index,union-attr]
+        assert calls[0].function.arguments == f'{{"v":"{meant}","n":[1,2]}}'  # type: ignore[index]
 
 
 def test_arguments_with_a_number_that_no_float_holds_survive() -> None:
@@ -184,7 +184,7 @@ def test_arguments_with_a_number_that_no_float_holds_survive() -> None:
     )
     raw += '"tool_use","id":"a","name":"f","input":{"n": 1e999, "s": "\\u00e9"}}]}]}'
     request = translate_bytes(raw.encode()).request
-    assert request.messages[1].tool_calls[0].function.arguments == '{"n":1e999,"s":"\\u00e9"}'  # type: ignore[index,union-attr]
+    assert request.messages[1].tool_calls[0].function.arguments == '{"n":1e999,"s":"\\u00e9"}'  # type: ignore[index]
 
 
 # tool_result
@@ -307,3 +307,10 @@ def test_translation_leaves_the_request_as_it_was() -> None:
     request = decode_request(json.dumps(body(messages=messages, system=[marked])).encode())
     first, second = (to_chat(request, model="m", profile=builtin("openrouter")) for _ in range(2))
     assert first == second
+
+
+def test_thinking_and_tool_changes_in_a_users_message_say_nothing() -> None:
+    change = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "n"}}
+    done = translate(body(messages=[user({"type": "thinking", "thinking": "hm"}, change, text("x"))]))
+    assert done.request.messages[0].content == "x"
+    assert codes(done) == {"thinking_dropped": "messages.0.content.0"}

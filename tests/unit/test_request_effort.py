@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ccproxy_sanic.profiles import resolve
-from tests.support.translation import WEATHER, body, codes, sent, system, translate, user, assistant
+from tests.support.translation import WEATHER, assistant, body, codes, sent, system, translate, user
 
 BASE = set(sent(body(), "openai"))
 DISABLED = {"thinking": {"type": "disabled"}}

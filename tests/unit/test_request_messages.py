@@ -336,7 +336,7 @@ LONG = "toolu_" + "x" * 60
 
 def ids(profile: str, client_id: str) -> str:
     done = translate(body(messages=[user("x"), assistant(use(client_id)), user(result(client_id))]), profile)
-    call = done.request.messages[1].tool_calls[0].id  # type: ignore[index,union-attr]
+    call = done.request.messages[1].tool_calls[0].id  # type: ignore[index]
     assert done.request.messages[2].tool_call_id == call
     assert done.used_tool_ids == {client_id}
     assert (call != client_id) == ("id_replaced" in codes(done))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 
+from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.translate.client_tools import CLIENT_TOOLS
 from tests.support.translation import (
     WEATHER,
@@ -18,6 +20,7 @@ from tests.support.translation import (
     sent,
     system,
     translate,
+    translate_bytes,
     use,
     user,
 )
@@ -84,9 +87,9 @@ def test_a_long_name_is_shortened_everywhere_and_mapped_back() -> None:
     assert re.fullmatch(r"[a-zA-Z0-9_-]{64}", short)
     assert short.startswith(LONG[:55] + "_")
     assert done.names == {short: LONG}
-    assert done.request.messages[1].tool_calls[0].function.name == short  # type: ignore[index,union-attr]
+    assert done.request.messages[1].tool_calls[0].function.name == short  # type: ignore[index]
     assert done.request.tool_choice.function.name == short  # type: ignore[union-attr]
-    assert codes(done)["tool_renamed"] == "tools.0.name"
+    assert codes(done)["tool_renamed"] == "tools.0"
 
 
 def test_names_that_differ_only_behind_the_cut_stay_different() -> None:
@@ -95,14 +98,15 @@ def test_names_that_differ_only_behind_the_cut_stay_different() -> None:
 
 def test_a_name_of_history_with_other_characters_is_made_legal() -> None:
     done = translate(body(messages=[user("x"), assistant(use("a", "functions.Bash:0")), user(result("a"))]))
-    name = done.request.messages[1].tool_calls[0].function.name  # type: ignore[index,union-attr]
+    name = done.request.messages[1].tool_calls[0].function.name  # type: ignore[index]
     assert re.fullmatch(r"functions_Bash_0_[0-9a-f]{8}", name)
     assert done.names == {name: "functions.Bash:0"}
 
 
 def test_short_names_are_not_in_the_map() -> None:
     done = translate(body(tools=[WEATHER]))
-    assert (done.tools, done.names) == ({"get_weather"}, {})
+    assert done.tools == {"get_weather"}
+    assert not done.names
 
 
 def test_tools_are_in_the_clients_order_with_equal_bytes() -> None:
@@ -349,3 +353,11 @@ def test_a_server_that_cannot_be_forced_is_asked(choice: dict[str, Any], line: s
     assert "tool_choice" not in sent(body(tools=[WEATHER], tool_choice=choice), "zai")
     assert "tool_choice_weakened" in codes(done)
     assert sent(body(tools=[WEATHER], tool_choice={"type": "auto"}), "zai")["tool_choice"] == "auto"
+
+
+def test_a_schema_that_is_nested_without_end_is_refused_not_fatal() -> None:
+    # one level is one frame of the decoder and two of the cleaner: whichever gives up first says the same
+    nested = '{"items":' * 900 + "{}" + "}" * 900
+    raw = json.dumps(body(tools=[{"name": "f", "input_schema": {"properties": {"a": "HERE"}}}]))
+    with pytest.raises(InvalidRequest, match="nested too deeply"):
+        translate_bytes(raw.replace('"HERE"', nested).encode())

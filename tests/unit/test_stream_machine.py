@@ -123,7 +123,7 @@ def test_endless_nesting_is_garbled() -> None:
     assert isinstance(machine.fault, Garbled)
 
 
-def test_an_endless_event_is_garbled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_event_is_garbled() -> None:
     machine = StreamTranslator(spec())
     machine._splitter = type(machine._splitter)(50)
     out = machine.feed(b"data: {}\n\ndata: " + b"x" * 100)
@@ -132,6 +132,14 @@ def test_an_endless_event_is_garbled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.close() == b""
     assert isinstance(machine.fault, Garbled)
     assert machine.fault.message == stream.TOO_LONG
+
+
+def test_an_endless_first_event_is_garbled() -> None:
+    machine = StreamTranslator(spec())
+    machine._splitter = type(machine._splitter)(50)
+    assert machine.feed(b"data: " + b"x" * 100) == b""
+    assert isinstance(machine.fault, Garbled)
+    assert machine.feed(b"\n\n") == machine.close() == b""
 
 
 def test_bad_utf8_is_replaced() -> None:
@@ -156,8 +164,8 @@ def test_wrong_types_are_normalised() -> None:
                 "index": "0",
                 "finish_reason": False,
                 "delta": {
-                    "content": 12,
-                    "reasoning": {"text": "Hm"},
+                    "content": {"type": "text", "text": "12"},
+                    "reasoning": [{"text": "H"}, "m"],
                     "tool_calls": [None, {"index": "0", "id": 7, "function": {"name": "Bash", "arguments": ["ls"]}}],
                 },
             },
@@ -303,6 +311,18 @@ def test_omitted_thinking_travels_in_its_signature() -> None:
         ("thinking", "", "plain:Hm"),
         ("text", "a"),
     ]
+
+
+def test_omitted_thinking_is_kept_only_as_far_as_a_carrier_goes() -> None:
+    kept: list[Any] = []
+
+    def sign(kind: str, data: object) -> str:
+        kept.append(data)
+        return "sig_X"
+
+    chunks = [*([chunk({"reasoning": "x" * 100_000})] * 20), *END]
+    assert blocks(chunks, thinking="omit", sign=sign) == [("thinking", "", "sig_X")]
+    assert len(kept[0]) == 300_000
 
 
 def test_dropped_thinking_leaves_no_trace() -> None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 # that never read.
 RESPONSE_TIMEOUT = 630
 
-# Idle time while the head of a request arrives.  It begins anew at every byte: the absolute limit is the server's own.
-REQUEST_TIMEOUT = 60
+# Idle time while the head of a request arrives.  It begins anew at every byte: the absolute limit is the server's own
+# (hardening.py), which looks when Sanic does: every half of the smallest of these three.
+REQUEST_TIMEOUT = 10
 
 # Idle time between two requests.  Routers that keep connections to us (Heroku's idles at 90 s) must be the first to
 # close, or a request meets a closing connection.

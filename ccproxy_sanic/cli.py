@@ -21,7 +21,6 @@ import msgspec
 from ccproxy_sanic import __version__
 from ccproxy_sanic.masking import Secret, mask
 from ccproxy_sanic.ops import neighbour
-from ccproxy_sanic.masking import mask
 from ccproxy_sanic.profiles import CatalogError, builtin
 from ccproxy_sanic.settings import Fault, Report, Settings, examine
 from ccproxy_sanic.settings_table import SECTIONS, Setting

@@ -33,11 +33,12 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class RequestContext(msgspec.Struct, gc=False):
-    """Times are seconds of the loop's clock.  Token counts are Anthropic's (input without cached tokens)."""
+    """``started`` and ``deadline`` are seconds of the loop's clock, ``began`` of a finer one.  Token counts are Anthropic's (input without cached tokens)."""
 
     request_id: str
     path: str
     started: float
+    began: float
     caller: Caller
     session: str = ""
     trace_id: str = ""
@@ -80,12 +81,13 @@ def foreign_id(value: str | None) -> str:
     return value
 
 
-def begin(path: str, headers: Mapping[str, str], started: float, bytes_in: int) -> RequestContext:
+def begin(path: str, headers: Mapping[str, str], started: float, began: float, bytes_in: int) -> RequestContext:
     """The context of a request that has just been read; the caller is not known yet."""
     ctx = RequestContext(
         request_id=new_id("req_"),
         path=path,
         started=started,
+        began=began,
         caller=NOBODY,
         session=foreign_id(headers.get(SESSION_HEADER)),
         trace_id=foreign_id(headers.get("x-request-id")),

@@ -66,7 +66,8 @@ class House(msgspec.Struct):
     transport: EngineTransport
     targets: Mapping[str, Target]
     profile_of: Callable[[Target, str], Profile]
-    clock: Callable[[], float]
+    clock: Callable[[], float]  # the loop's: for deadlines
+    timer: Callable[[], float]  # finer than the loop's, which moves in ms: for what things cost
     now: Callable[[], float]  # wall clock, seconds since the epoch: for HTTP dates in retry-after
     carrier_key: bytes
     closer: Callable[[Any], object]
@@ -97,7 +98,7 @@ def translate(
     house: House, ctx: RequestContext, req: MessagesRequest, route: Route, raw: bytes, share: bool | None
 ) -> Call:
     """The upstream request for ``req``.  Raises InvalidRequest.  ``share`` is what the client's header asks for."""
-    began = house.clock()
+    began = house.timer()
     target = house.targets[route.endpoint]
     profile = house.profile_of(target, route.model)
 
@@ -138,7 +139,7 @@ def translate(
         headers["x-ccproxy-adjustments"] = render(done.adjustments, ADJUSTMENTS_SHOWN)
     ctx.endpoint, ctx.upstream_model = target.name, route.model
     key = _share_key(house, ctx, req, raw, share)
-    ctx.translate_s = house.clock() - began
+    ctx.translate_s = house.timer() - began
     return Call(target, body, spec, headers, done.empty, req.max_tokens, key)
 
 
@@ -202,12 +203,12 @@ async def stream(house: House, ctx: RequestContext, call: Call) -> AsyncIterator
 
 @asynccontextmanager
 async def _permit(house: House, ctx: RequestContext) -> AsyncIterator[None]:
-    began = house.clock()
+    began = house.timer()
     with _actor_faults():
         permit = await house.limiter.ask(
             Admit(ctx.caller.key, int(ctx.bytes_in / BYTES_PER_TOKEN)), deadline=ctx.deadline
         )
-    ctx.queue_s += house.clock() - began
+    ctx.queue_s += house.timer() - began
     try:
         yield
     finally:
@@ -216,10 +217,10 @@ async def _permit(house: House, ctx: RequestContext) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _exchange(house: House, ctx: RequestContext, call: Call) -> AsyncIterator[Exchange]:
-    began = house.clock()
+    began = house.timer()
     with _actor_faults():
         lease = await house.provider.ask(Open((call.target.name,)), deadline=ctx.deadline)
-    sent = house.clock()
+    sent = house.timer()
     ctx.queue_s += sent - began
     try:
         exchange = await open_exchange(
@@ -232,7 +233,7 @@ async def _exchange(house: House, ctx: RequestContext, call: Call) -> AsyncItera
             provider=call.target.name,
             closer=house.closer,
         )
-        ctx.upstream_s = house.clock() - sent
+        ctx.upstream_s = house.timer() - sent
         lease.attach(exchange)
         if exchange.status >= 300:
             body = await exchange.read(MAX_ERROR)
@@ -329,7 +330,7 @@ def report(house: House, ctx: RequestContext, status: int, outcome: str, error_t
             cache_read_tokens=ctx.cache_read_tokens,
             cache_write_tokens=ctx.cache_write_tokens,
             thinking_tokens=ctx.thinking_tokens,
-            duration_s=house.clock() - ctx.started,
+            duration_s=house.timer() - ctx.began,
             queue_s=ctx.queue_s,
             upstream_s=ctx.upstream_s,
             first_content_s=ctx.first_content_s,

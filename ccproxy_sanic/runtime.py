@@ -169,6 +169,7 @@ class Runtime:
             targets={target.name: target},
             profile_of=lambda of, model: resolve(of.base_url, model, profile),
             clock=clock,
+            timer=time.perf_counter,
             now=time.time,
             carrier_key=_carrier_key(settings),
             closer=self._close_later,

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from sanic import HTTPResponse, Request, Sanic
+from sanic.application.state import ApplicationServerInfo
 from sanic.config import Config
 from sanic.exceptions import SanicException
 from sanic.handlers import ErrorHandler
+from sanic.http.constants import HTTP
 
 import sanic_config
 from ccproxy_sanic import errors, handlers, settings
@@ -28,7 +30,7 @@ from ccproxy_sanic.hardening import StrictProtocol, StrictRequest
 from ccproxy_sanic.runtime import Runtime
 
 log = logging.getLogger("ccproxy")
-BACKSTOP: Final = 30.0  # seconds
+BACKSTOP: Final = 30  # seconds
 BACKLOG: Final = 4096  # 10,000 connects took 83 s at Sanic's default of 100, 2.4 s at this (sanic-and-httpx.md G)
 _serial = itertools.count(1)
 
@@ -59,6 +61,8 @@ def fault_of(request: Request, exception: BaseException) -> errors.ProxyError:
     """The one seam where Sanic's exceptions become ours."""
     if isinstance(exception, errors.ProxyError):
         return exception
+    if isinstance(exception, asyncio.CancelledError):  # the client has left: nobody reads this
+        return errors.ClientFault("the client closed the connection")
     if not isinstance(exception, SanicException):
         return errors.Bug("internal error")
     status = exception.status_code or 500
@@ -79,7 +83,7 @@ def build_app(conf: settings.Settings) -> Sanic[Any, Any]:
     config.REQUEST_MAX_SIZE = conf.max_body_bytes
     # Sanic's own timeout is a backstop: it must lie above every silence that our deadlines allow
     silence = max(conf.total_timeout, conf.first_byte_timeout, conf.idle_timeout)
-    config.RESPONSE_TIMEOUT = max(config.RESPONSE_TIMEOUT, silence + BACKSTOP)
+    config.RESPONSE_TIMEOUT = max(config.RESPONSE_TIMEOUT, int(silence + BACKSTOP))
     config.GRACEFUL_SHUTDOWN_TIMEOUT = conf.grace
     if conf.proxies_count:
         config.PROXIES_COUNT = conf.proxies_count
@@ -143,6 +147,8 @@ async def start_server(app: Sanic[Any, Any], sock: socket.socket) -> Any:
         return_asyncio_server=True,
         asyncio_server_kwargs={"start_serving": False},
     )
+    # Sanic's touch-up leaves an empty alt-svc header in every answer unless it is told of the one server there is.
+    app.state.server_info.append(ApplicationServerInfo(settings={"version": HTTP.VERSION_1}))
     assert server is not None  # noqa: S101 (return_asyncio_server makes it so)
     await server.startup()  # type: ignore[no-untyped-call]
     await server.before_start()  # type: ignore[no-untyped-call]

@@ -22,7 +22,7 @@ OPENROUTER: Final = "https://openrouter.ai/api/v1"
 DEFAULT_MODELS: Final = {
     "openai": ("gpt-5-2025-08-07", "gpt-5-mini-2025-08-07"),
     "openrouter": ("openai/gpt-5", "openai/gpt-5-mini"),
-    "demo": ("demo-large", "demo-small"),
+    "demo": ("demo-big", "demo-small"),
 }
 
 Resolve = Callable[[str], Iterable[str]]

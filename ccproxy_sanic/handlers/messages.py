@@ -36,7 +36,7 @@ OUTCOMES: Final[tuple[tuple[type[errors.ProxyError], str], ...]] = (
 async def create(request: Request) -> None:
     runtime: Runtime = request.app.ctx.runtime
     house, settings = runtime.house, runtime.settings
-    ctx = context.begin(request.path, request.headers, house.clock(), len(request.body))
+    ctx = context.begin(request.path, request.headers, house.clock(), house.timer(), len(request.body))
     scope = asyncio.timeout_at(ctx.started + settings.total_timeout)
     client = Client(
         request,

@@ -92,13 +92,12 @@ class _Draft:
         if profile.reasoning_in == "reasoning_details":
             if kind == "or" and isinstance(data, list):
                 self.details += data
-            elif text:
-                self.details.append({"type": "reasoning.text", "text": text})
-        elif profile.reasoning_in == "none":
-            if kind != "gem":
-                self.scope.notes.add("thinking_dropped", path)
-        elif text:
-            self.thoughts.append(text)
+                return
+            self.details += [{"type": "reasoning.text", "text": text}] if text else []
+        elif profile.reasoning_in != "none":
+            self.thoughts += [text] if text else []
+        if kind != "gem" and (profile.reasoning_in == "none" or not text):
+            self.scope.notes.add("thinking_dropped", path)
 
     def finished(self) -> ChatMessage | None:
         profile, text = self.scope.profile, "".join(self.pieces)

@@ -82,11 +82,11 @@ def _document(block: Block, scope: Scope, path: Path) -> list[Part]:
     if source.type == "file":
         raise InvalidRequest(f"{dotted(path)}.document.source: files are not supported by this backend")
     if source.type == "base64":
-        if not scope.profile.pdf:
+        if not scope.profile.pdf or not scope.profile.parts:
             raise InvalidRequest(f"{dotted(path)}.document.source: this model does not support PDF input")
         return [FilePart(File(_file_name(block), f"data:{source.media_type};base64,{source.data}"))]
     if source.type == "url":
-        if not scope.profile.pdf_urls:
+        if not scope.profile.pdf_urls or not scope.profile.parts:
             raise InvalidRequest(f"{dotted(path)}.document.source: this model does not support PDF input from a URL")
         return [FilePart(File(_file_name(block), source.url or ""))]
     return _unknown(block, scope, path)

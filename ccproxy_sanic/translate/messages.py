@@ -86,7 +86,7 @@ def system_parts(content: str | list[Block] | None, scope: Scope, path: Path) ->
 
 def joined(parts: list[TextPart], scope: Scope) -> str | list[Part]:
     """One string, or parts where the profile has cache marks and there is more than a plain one (protocol.md 1.2)."""
-    if scope.profile.cache != "none" and (len(parts) > 1 or is_marked(parts[0])):
+    if scope.marks and (len(parts) > 1 or is_marked(parts[0])):
         return [*parts]
     return JOIN.join(part.text for part in parts)
 

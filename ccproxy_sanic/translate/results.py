@@ -69,7 +69,7 @@ def message(result: Result, sent_id: str, scope: Scope) -> ChatMessage:
     """The tool message; content is one string wherever neither a mark nor an inline image needs parts."""
     inline = result.attachments if scope.profile.tool_images == "inline" else []
     content: str | list[Part] = result.text
-    if inline or (result.mark is not None and scope.profile.cache != "none"):
+    if inline or (result.mark is not None and scope.marks):
         content = [*([scope.text(result.text, result.mark)] if result.text else []), *inline]
     return ChatMessage("tool", content, tool_call_id=sent_id)
 

@@ -30,11 +30,12 @@ _LONG_TTL: Final = {"1h": "12h"}  # Anthropic's to OpenAI's
 class Scope:
     """Profile, notes and the maps of one request."""
 
-    __slots__ = ("marked", "names", "notes", "profile", "strict", "tool_ids", "unsign")
+    __slots__ = ("marked", "marks", "names", "notes", "profile", "strict", "tool_ids", "unsign")
 
     def __init__(self, profile: Profile, notes: Notes, names: Names, *, strict: bool, unsign: Unsign | None) -> None:
         self.profile, self.notes, self.names, self.strict = profile, notes, names, strict
         self.unsign = unsign
+        self.marks = profile.cache != "none" and profile.parts
         self.marked: list[TextPart] = []
         self.tool_ids: set[str] = set()  # the client's, of the whole history
 
@@ -51,7 +52,7 @@ class Scope:
     def text(self, text: str, mark: CacheControl | None) -> TextPart:
         """A text part, with the profile's cache mark where the client set one."""
         part = TextPart(text)
-        if mark is None or self.profile.cache == "none":
+        if mark is None or not self.marks:
             return part
         if self.profile.cache == "cache_control":
             part.cache_control = CacheMark(mark.type, UNSET if mark.ttl is None else mark.ttl)

@@ -251,10 +251,10 @@ class StreamTranslator:
             self._put(self._text, said.text)
         if said.refusal:  # row 7
             self._refusal.append(said.refusal)
-            self._put(self._visible, said.refusal)
+            self._put(self._refusal_text, said.refusal)
         for call in calls_of(delta):  # row 8
             self._ended = False
-            if not self._stopped:
+            if not self._stopped and self.fault is None:
                 self._tool(call)
         if self._stopped and self.fault is None:
             self._finish()
@@ -305,8 +305,18 @@ class StreamTranslator:
                 self._blank.clear()
         self._writer.text(text)
 
+    def _refusal_text(self, text: str) -> None:
+        self._release()
+        if not self._stopped:
+            self._visible(text)
+
     def _leave_text(self) -> None:
         """Something else than text comes next: what was held back is either shown now or dropped."""
+        self._release()
+        self._blank.clear()
+
+    def _release(self) -> None:
+        """Shows what was held back because a tag or a stop string could have come."""
         if self._tags is not None:
             thought, text = self._tags.flush()
             self._think(thought)
@@ -314,7 +324,6 @@ class StreamTranslator:
                 self._content(text)
         if self._cutter is not None and (text := self._cutter.flush()):
             self._visible(text)
-        self._blank.clear()
 
     # tools (4.5)
 

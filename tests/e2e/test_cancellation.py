@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from pathlib import Path
 
 import httpx
 import pytest
@@ -25,13 +26,15 @@ async def test_leaving_before_the_first_byte_frees_the_upstream(stream: bool) ->
         await upstream.until(open=0, aborted=1)
 
 
-async def test_leaving_in_the_middle_of_a_stream_frees_the_upstream() -> None:
-    forever = asyncio.Event()
-    async with ScriptedUpstream([sse(delta(content="a"), forever)]) as upstream, serving(upstream.base_url) as proxy:
-        async with proxy.streaming() as response:
-            async for _ in response.aiter_bytes():
-                break
-        await upstream.until(open=0, aborted=1)
+async def test_leaving_in_the_middle_of_a_stream_frees_the_upstream_and_is_no_error(tmp_path: Path) -> None:
+    forever, errors = asyncio.Event(), tmp_path / "error.jsonl"
+    async with ScriptedUpstream([sse(delta(content="a"), forever)]) as upstream:
+        async with serving(upstream.base_url, ERROR_LOG_FILE_PATH=str(errors)) as proxy:
+            async with proxy.streaming() as response:
+                async for _ in response.aiter_bytes():
+                    break
+            await upstream.until(open=0, aborted=1)
+    assert errors.read_text() == ""
 
 
 async def test_leaving_in_the_middle_of_a_whole_answer_frees_the_upstream() -> None:

@@ -96,7 +96,8 @@ def test_what_is_too_large_leaves_a_signature_without_its_data() -> None:
 @pytest.mark.parametrize("data", ["\ud800", pytest.param(None, id="endless")])
 def test_what_can_not_be_written_leaves_a_signature_without_its_data(data: Any) -> None:
     if data is None:
-        data = deep = []
+        deep: list[Any] = []
+        data = deep
         for _ in range(100_000):
             deep.append([])
             deep = deep[0]

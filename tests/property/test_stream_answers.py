@@ -119,9 +119,9 @@ class Way:
         if together:
             first["function"]["arguments"] = pieces.pop(0)
         out = [first, *(extra | {"function": {"name": name}} for name in names[1:])]
-        repeat = self.draw(st.sampled_from([{}, {"id": ""}, {"id": None}, identity]))
+        repeat: dict[str, Any] = self.draw(st.sampled_from([{}, {"id": ""}, {"id": None}, identity]))
         for piece in pieces:
-            function = {"arguments": piece}
+            function: dict[str, Any] = {"arguments": piece}
             if self.draw(st.booleans()) and not (style == "no_index" and repeat.get("id") is None):
                 function["name"] = call.name
             if style == "no_index":

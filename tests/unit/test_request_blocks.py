@@ -314,3 +314,9 @@ def test_thinking_and_tool_changes_in_a_users_message_say_nothing() -> None:
     done = translate(body(messages=[user({"type": "thinking", "thinking": "hm"}, change, text("x"))]))
     assert done.request.messages[0].content == "x"
     assert codes(done) == {"thinking_dropped": "messages.0.content.0"}
+
+
+def test_a_file_for_a_server_without_parts_is_refused() -> None:
+    switches = {"parts": False, "pdf": True, "pdf_urls": True}
+    for source in (PDF, {"type": "url", "url": "https://e.com/a.pdf"}):
+        assert "does not support PDF input" in refusal(body(messages=[user(document(source))]), switches)

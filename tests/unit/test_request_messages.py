@@ -365,3 +365,26 @@ def test_ids_of_the_whole_history_are_reported() -> None:
 def test_prefill_is_refused_by_its_wording() -> None:
     for profile in ("openai", "generic", "flat", "openrouter", "llamacpp"):
         assert "prefill" in refusal(body(messages=[user("x"), assistant("y")]), profile)
+
+
+def test_thinking_that_holds_nothing_for_the_target_is_noted() -> None:
+    conversation = [
+        user("x"),
+        assistant({"type": "redacted_thinking", "data": "zz"}, thinking(""), text("y")),
+        user("z"),
+    ]
+    for profile in ("openrouter", "vllm"):
+        done = translate(body(messages=conversation), profile)
+        assert codes(done) == {"thinking_dropped": "messages.1.content.0"}
+        assert "zz" not in str(done.request)
+
+
+def test_a_server_without_parts_gets_none_even_with_cache_marks() -> None:
+    conversation = [
+        user(text("x", cache_control=MARK)),
+        assistant(use("a")),
+        user(result("a", "ok", cache_control=MARK)),
+    ]
+    switches = {"parts": False, "cache": "cache_control"}
+    messages = talk(conversation, switches, system=[text("a", cache_control=MARK), text("b")])
+    assert [message["content"] for message in messages] == ["a\n\nb", "x", None, "ok"]

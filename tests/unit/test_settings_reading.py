@@ -46,7 +46,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     report = examine({"PORT": "2000", "BIG_MODEL_NAME": ""}, path)
     assert report.settings is not None
     assert (report.settings.port, report.settings.host) == (2000, "localhost")
-    assert report.settings.big_model_name == "demo-large"  # an empty value in the environment hides the file's
+    assert report.settings.big_model_name == "demo-big"  # an empty value in the environment hides the file's
     assert [report.sources[name] for name in ("PORT", "HOST", "BIG_MODEL_NAME")] == ["environment", ".env", "default"]
 
 

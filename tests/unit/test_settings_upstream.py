@@ -26,7 +26,7 @@ def chosen(openai: bool, openrouter: bool, url: str | None) -> tuple[str, str, s
 @pytest.mark.parametrize(
     ("openai", "openrouter", "url", "wanted"),
     [
-        (False, False, None, ("demo", "", None, "demo-large")),
+        (False, False, None, ("demo", "", None, "demo-big")),
         (True, False, None, ("openai", OPENAI, OA, "gpt-5-2025-08-07")),
         (False, True, None, ("openrouter", OPENROUTER, OR, "openai/gpt-5")),
         (True, True, None, ("openai", OPENAI, OA, "gpt-5-2025-08-07")),

@@ -33,7 +33,10 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class RequestContext(msgspec.Struct, gc=False):
-    """``started`` and ``deadline`` are seconds of the loop's clock, ``began`` of a finer one.  Token counts are Anthropic's (input without cached tokens)."""
+    """``started`` and ``deadline`` are seconds of the loop's clock, ``began`` of a finer one.
+
+    Token counts are Anthropic's (input without cached tokens).
+    """
 
     request_id: str
     path: str

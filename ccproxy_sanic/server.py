@@ -30,6 +30,7 @@ from ccproxy_sanic.hardening import StrictProtocol, StrictRequest
 from ccproxy_sanic.runtime import Runtime
 
 log = logging.getLogger("ccproxy")
+LAST_BYTES: Final = 0.5  # seconds that closing connections have to be read to their end
 BACKSTOP: Final = 30  # seconds
 BACKLOG: Final = 4096  # 10,000 connects took 83 s at Sanic's default of 100, 2.4 s at this (sanic-and-httpx.md G)
 _serial = itertools.count(1)
@@ -164,10 +165,20 @@ async def stop_server(server: Any) -> None:
         connection.close_if_idle()
     await server.before_stop()
     for connection in list(server.connections):
-        connection.close() if connection.close_if_idle() else connection.abort()
-    while server.connections:  # noqa: ASYNC110 (Sanic's set, which has no event)
-        await asyncio.sleep(0.01)
+        if not connection.close_if_idle():
+            connection.abort()
+    await _closed(server)
+    for connection in list(server.connections):  # its client does not read what was left
+        connection.abort()
+    await _closed(server)
     await server.after_stop()
+
+
+async def _closed(server: Any) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LAST_BYTES):
+            while server.connections:  # noqa: ASYNC110 (Sanic's set, which has no event)
+                await asyncio.sleep(0.01)
 
 
 async def _serve(conf: settings.Settings, sock: socket.socket) -> int:

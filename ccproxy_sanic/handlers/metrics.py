@@ -5,7 +5,7 @@ Rule: with tokens, only this machine or a token may look; without, only what :fu
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sanic import HTTPResponse, Request
@@ -15,9 +15,12 @@ from ccproxy_sanic import auth
 from ccproxy_sanic.handlers import answer
 from ccproxy_sanic.runtime import Runtime
 
+FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
+
 
 def _local(request: Request) -> bool:
-    return auth.is_loopback(request.client_ip or "")
+    """Whether a program of this machine asks, and not a reverse proxy on this machine for somebody else."""
+    return auth.is_loopback(request.client_ip or "") and not any(name in request.headers for name in FORWARDED)
 
 
 def _runtime(request: Request) -> Runtime:

@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-run run test check bench fuzz e2e-claude e2e-ts fresh pin clean
+.PHONY: help setup setup-run run test check bench fuzz e2e-claude e2e-ts e2e-llama e2e-sdk-suite fresh pin clean
 SHELL := /bin/sh
 BIN := .venv/bin
 
@@ -17,7 +17,7 @@ prepare = @root="$$PWD"; cd / && for python in "$$root/.venv/bin/python" python3
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r verb text; do \
-		printf '%-20s%s\n' "$$verb" "$$text"; done
+		printf '%-22s%s\n' "$$verb" "$$text"; done
 
 setup: ## make .venv: pinned packages, the project, the C extension (run, test, check do it by themselves)
 	$(call prepare,dev)
@@ -47,6 +47,12 @@ e2e-claude: setup ## Claude Code itself, from npm, through the proxy (needs npm)
 
 e2e-ts: setup ## the TypeScript SDK, from npm, against the proxy (needs npm)
 	@CCPROXY_E2E=1 $(BIN)/python -m pytest tests/e2e/test_sdk_typescript.py -s $(ARGS)
+
+e2e-llama: setup ## a real model server, llama.cpp's with a small model, behind the proxy
+	@CCPROXY_E2E=1 $(BIN)/python -m pytest tests/e2e/test_llama.py -s $(ARGS)
+
+e2e-sdk-suite: setup ## the Anthropic SDK's own tests, from its source distribution, against the proxy
+	@CCPROXY_E2E=1 $(BIN)/python -m pytest tests/e2e/test_sdk_suite.py -s $(ARGS)
 
 fresh: ## copy the tree to an empty home directory, make run there: with and without uv and a compiler (ARGS=--test)
 	@scripts/fresh_clone_check.sh $(ARGS)

@@ -1,4 +1,4 @@
-"""The ``ccproxy`` command: ``serve``, ``check``, ``demo``.
+"""The ``ccproxy`` command: ``serve``, ``check``, ``demo``, ``profiles``.
 
 Rule: whatever is wrong is said in full, with what to do about it, before anything is served; exit code 2 means that.
 """
@@ -18,10 +18,10 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
-from ccproxy_sanic import __version__
+from ccproxy_sanic import __version__, catalog, profiles_command
 from ccproxy_sanic.masking import Secret, mask
 from ccproxy_sanic.ops import neighbour
-from ccproxy_sanic.profiles import CatalogError, builtin
+from ccproxy_sanic.profiles import CatalogError
 from ccproxy_sanic.settings import Fault, Report, Settings, examine
 from ccproxy_sanic.settings_table import SECTIONS, Setting
 
@@ -105,14 +105,17 @@ def _row(setting: Setting, report: Report) -> str:
 
 
 def examined(environ: Mapping[str, str]) -> Report:
-    """What the settings say, and whether there is such a profile: the one thing they can't know themselves."""
+    """What the settings say, and whether the profiles they name are good: the one thing they can't know themselves."""
     report = examine(environ, ENV_FILE)
-    if name := report.values.get("CCPROXY_PROFILE"):
-        try:
-            builtin(name)
-        except CatalogError as error:
-            fault = Fault("CCPROXY_PROFILE", mask(str(error)))
-            return report._replace(settings=None, faults=(*report.faults, fault))
+    setting = "CCPROXY_PROFILES"
+    try:
+        known = catalog.read(report.values[setting])
+        setting = "CCPROXY_PROFILE"
+        if name := report.values[setting]:
+            known.build(name)
+    except CatalogError as error:
+        fault = Fault(setting, mask(str(error)))
+        return report._replace(settings=None, faults=(*report.faults, fault))
     return report
 
 
@@ -123,6 +126,17 @@ def check(environ: Mapping[str, str], out: TextIO) -> int:
     _say(report.warnings, "warning", out)
     _say(report.faults, "fault", out)
     return FAULTY if report.faults else 0
+
+
+def profiles(environ: Mapping[str, str], given: argparse.Namespace, out: TextIO) -> int:
+    """``ccproxy profiles``."""
+    report = examined(environ)
+    faults = [fault for fault in report.faults if fault.name.startswith("CCPROXY_PROFILE")]
+    if faults:
+        _say(faults, "fault", out)
+        return FAULTY
+    known = catalog.read(report.values["CCPROXY_PROFILES"])
+    return profiles_command.run(given, known, report.values["CCPROXY_PROFILE"], out)
 
 
 def free_port(host: str, after: int) -> int | None:
@@ -192,6 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbs.add_parser("serve", help="serve on HOST:PORT until SIGTERM")
     verbs.add_parser("check", help="show the effective settings and everything that is wrong with them")
     verbs.add_parser("demo", help="serve the demo model alone", add_help=False)
+    profiles_command.add_arguments(verbs.add_parser("profiles", help="list the profiles, or explain one's choice"))
     given, rest = parser.parse_known_args(arguments)
     if given.verb == "demo":
         from ccproxy_sanic.demo.__main__ import main as demo
@@ -203,4 +218,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if given.verb == "check":
         return check(os.environ, sys.stdout)
+    if given.verb == "profiles":
+        return profiles(os.environ, given, sys.stdout)
     return serve(os.environ, sys.stderr)

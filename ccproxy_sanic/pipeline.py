@@ -33,12 +33,14 @@ from ccproxy_sanic.upstream.exchange import Exchange, open_exchange
 from ccproxy_sanic.upstream.target import Target
 from ccproxy_sanic.wire import openai_chat
 from ccproxy_sanic.wire.anthropic import MessagesRequest
+from ccproxy_sanic.wire.openai_chat import ChatRequest
 
 MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes of a whole answer that is read into memory
 MAX_ERROR: Final = 256 * 1024  # bytes of an upstream's error body that are looked at
 BYTES_PER_TOKEN: Final = 3.6  # protocol.md 6.5: the estimate that needs no tokenizer
 ADJUSTMENTS_SHOWN: Final = 12
 
+WITHOUT_LIMITS: Final[dict[str, Any]] = {"prefill": "prefix", "parts": True, "pdf": True, "pdf_urls": True}
 # what an upstream would say to max_tokens 0: the same machines make the answer, whole or streamed
 EMPTY_COMPLETION: Final = b'{"choices":[{"index":0,"message":{"role":"assistant"},"finish_reason":"length"}]}'
 EMPTY_STREAM: Final = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"length"}]}\n\ndata: [DONE]\n\n'
@@ -105,7 +107,7 @@ def translate(
     def unsign(signature: str) -> tuple[str, Any] | None:
         """What we signed for this provider; a model's own reasoning means nothing to another's (protocol.md 2.3)."""
         carried = carrier.unsign(house.carrier_key, signature)
-        if carried is None or carried.provider != target.name:
+        if carried is None or not carrier.fits(carried, target.name, route.model):
             return None
         return carried.kind, carried.data
 
@@ -141,6 +143,17 @@ def translate(
     key = _share_key(house, ctx, req, raw, share)
     ctx.translate_s = house.timer() - began
     return Call(target, body, spec, headers, done.empty, req.max_tokens, key)
+
+
+def as_sent(house: House, req: MessagesRequest, route: Route) -> tuple[ChatRequest, Profile]:
+    """What ``req`` would send, and to an upstream of what kind; for counting.  Raises InvalidRequest.
+
+    What only this upstream can't take (a prefilled answer, a PDF) is no reason not to count it.
+    """
+    target = house.targets[route.endpoint]
+    profile = house.profile_of(target, route.model)
+    able = msgspec.structs.replace(profile, **WITHOUT_LIMITS)
+    return request.to_chat(req, model=route.model, profile=able, strict=house.strict).request, profile
 
 
 def _new_tool_id() -> str:

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import hmac
 import logging
+import os
 import secrets
 import time
 import weakref
@@ -37,14 +38,15 @@ from actors import (
     Tick,
     mailbox_samples,
 )
-from ccproxy_sanic import demo
+from ccproxy_sanic import catalog, demo
 from ccproxy_sanic.auth import Token
 from ccproxy_sanic.errors import Draining, ProxyError
+from ccproxy_sanic.look import Profiles
 from ccproxy_sanic.ops.logging import LogWriter
 from ccproxy_sanic.pipeline import House
-from ccproxy_sanic.profiles import resolve
 from ccproxy_sanic.routing import ModelMap
 from ccproxy_sanic.settings import Settings
+from ccproxy_sanic.tokens import Memory, TokenCounter, pool_size
 from ccproxy_sanic.upstream import transport
 from ccproxy_sanic.upstream.exchange import Deadlines
 from ccproxy_sanic.upstream.target import Target
@@ -104,7 +106,11 @@ class Runtime:
             unknown=settings.unknown_model,
         )
         self.endpoint = settings.upstream.label
+        forced = "demo" if settings.upstream.demo else settings.profile
+        self.profiles = Profiles(catalog.read(settings.profiles), forced)
+        self._looks: list[asyncio.Task[None]] = []
         self.log_writer = LogWriter(settings)
+        self.counter = _counter(settings)
         self.demo: demo.DemoServer | None = None
         self._flights, self._rates = Flights(), RateBooks(settings.stream_timeout + LEASE_MARGIN)
         self._endpoints = ProviderBooks(
@@ -131,6 +137,9 @@ class Runtime:
         self.watch = Watch(loop.time)
         self.supervisor = Supervisor(on_escalate=self._escalate)
         self.house = await self._build(base_url, loop.time)
+        for target in filter(self.profiles.is_unsure, self.house.targets.values()):
+            looking = self.profiles.look(self.house.transport, target, self._close_later)
+            self._looks.append(loop.create_task(looking, name="ccproxy:look"))
         self.watch.start()
 
     async def _build(self, base_url: str, clock: Callable[[], float]) -> House:
@@ -159,7 +168,6 @@ class Runtime:
                 connect=settings.connect_timeout, first_byte=settings.first_byte_timeout, idle=settings.idle_timeout
             ),
         )
-        profile = "demo" if settings.upstream.demo else settings.profile
         return House(
             limiter=limiter,
             cache=cache,
@@ -167,7 +175,7 @@ class Runtime:
             metrics=metrics,
             transport=transport.build(settings.engine, ca_file=str(settings.ca_file) if settings.ca_file else None),
             targets={target.name: target},
-            profile_of=lambda of, model: resolve(of.base_url, model, profile),
+            profile_of=self.profiles.of,
             clock=clock,
             timer=time.perf_counter,
             now=time.time,
@@ -196,12 +204,16 @@ class Runtime:
         """Stop everything, last started first; waits for leases, whose holders may only now be cancelled."""
         await self._until_idle(CUT_WAIT)
         await self.watch.stop()
+        for looking in self._looks:
+            looking.cancel()
+        await asyncio.gather(*self._looks, return_exceptions=True)
         await self.house.transport.aclose()
         if self._closing:
             await asyncio.wait(self._closing, timeout=1.0)
         await self.supervisor.stop()
         if self.demo is not None:
             await self.demo.close()
+        self.counter.close()
         self.log_writer.stop()
 
     def _escalate(self, error: BaseException) -> None:
@@ -270,6 +282,14 @@ class Runtime:
         ):
             yield Sample(f"ccproxy_{name}", "gauge", text, (), float(getattr(quiet, name)))
         yield Sample("ccproxy_loop_lag_seconds", "gauge", "How late the last tick was.", (), self.watch.lag)
+
+
+def _counter(settings: Settings) -> TokenCounter:
+    workers = settings.thread_pool_max_workers or pool_size(os.cpu_count() or 1, settings.web_concurrency)
+    memory = None
+    if settings.cache_token_counts_enabled:
+        memory = Memory(settings.cache_token_counts_max, settings.cache_token_counts_ttl_s, time.monotonic)
+    return TokenCounter(workers, memory)
 
 
 def _carrier_key(settings: Settings) -> bytes:

@@ -59,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     model_map: dict[str, str]
     unknown_model: UnknownModel
     profile: str | None
+    profiles: Path | None
     engine: Engine
     ca_file: Path | None
     ssl_cert_file: Path | None
@@ -86,6 +87,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool
     cache: CachePolicy
     carrier_key: Secret | None
+    thread_pool_max_workers: int | None
+    cache_token_counts_enabled: bool
+    cache_token_counts_ttl_s: float
+    cache_token_counts_max: int
     log_level: str
     log_file_path: Path | None
     error_log_file_path: Path | None

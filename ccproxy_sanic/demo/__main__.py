@@ -19,7 +19,7 @@ from ccproxy_sanic.demo.serving import start
 def _table() -> str:
     lines = ["markers in the prompt, [demo:NAME key=value ...]:"]
     lines += [f"  {name:16} {about}" for name, (about, _) in SCENARIOS.items()]
-    lines += ["", "with any of them, pace=SECONDS and quirk=NAME:"]
+    lines += ["", "with any of them, first=N (only N requests, then one gets a text), pace=SECONDS and quirk=NAME:"]
     lines += [f"  {name:18} {about}" for name, about in QUIRKS.items()]
     return "\n".join(lines)
 

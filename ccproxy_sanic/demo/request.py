@@ -54,6 +54,9 @@ class ChatMessage(msgspec.Struct):
             return "\n".join(part.text for part in self.content if part.text)
         return self.content or ""
 
+    def has_image(self) -> bool:
+        return isinstance(self.content, list) and any(part.image_url is not None for part in self.content)
+
 
 class Function(msgspec.Struct):
     name: str
@@ -170,6 +173,13 @@ def _check_order(messages: list[ChatMessage]) -> None:
     for index, message in enumerate(messages):
         if message.role not in ROLES:
             raise Fault(400, f"Invalid value: '{message.role}'.", param=f"messages[{index}].role")
+        if message.role != "user" and message.has_image():
+            raise Fault(
+                400,
+                f"Invalid 'messages[{index}]'. Image URLs are only allowed for messages with role 'user', but this "
+                f"message with role '{message.role}' contains an image URL.",
+                param=f"messages[{index}]",
+            )
         if message.role == "tool":
             if message.tool_call_id not in open_calls:
                 raise Fault(

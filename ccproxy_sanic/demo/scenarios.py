@@ -1,10 +1,12 @@
 """Which answer the demo model gives: a table of scenarios, chosen by a marker in the latest prompt.
 
-Rule: the request alone decides (no clock, no memory, no chance): equal requests get equal answers.
+Rule: the request alone decides (no clock, no chance): equal requests get equal answers.  The one memory there is, for
+``first=N``, counts requests with the same marker: N of them go wrong as the marker says, the next one gets a text, and
+so on.  So a client that tries again can be watched succeeding.
 
 A marker is ``[demo:NAME key=value ...]``; a value with spaces stands in double quotes.  Without a marker, or with an
-unknown name, the answer is ``text``.  Two options work everywhere: ``pace=SECONDS`` between two pieces and
-``quirk=NAME``, a deviation that real servers show (``quirks.QUIRKS``).
+unknown name, the answer is ``text``.  Three options work everywhere: ``first=N``, ``pace=SECONDS`` between two pieces
+and ``quirk=NAME``, a deviation that real servers show (``quirks.QUIRKS``).
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ from ccproxy_sanic.demo.request import ChatRequest, prompt_tokens
 
 MARKER: Final = re.compile(r"\[demo:([a-z-]+)((?:\s+\w+=(?:\"[^\"]*\"|[^\s\]]+))*)\s*\]")
 OPTION: Final = re.compile(r"(\w+)=(?:\"([^\"]*)\"|([^\s\]]+))")
-OWN: Final = frozenset({"name", "n", "turns", "say", "pace", "quirk"})  # options that are no wish for an argument
+OWN: Final = frozenset({"name", "n", "turns", "say", "pace", "quirk", "first"})  # these are no arguments
 THINKS: Final = frozenset({"high", "xhigh", "max"})  # reasoning_effort from which on the demo shows its reasoning
 ECHO_LIMIT: Final = 120
 LONGEST: Final = 3600.0  # seconds
 MOST_WORDS: Final = 100_000
 MOST_CALLS: Final = 64
+MOST_MARKERS: Final = 256  # whose requests are counted for ``first=N``
 
 INTRODUCTION: Final = (
     "This is the demo model that comes with the proxy: a script, not an AI. It answers because no provider is set up. "
@@ -38,16 +41,22 @@ REASONING: Final = "The demo model does not reason; it shows how reasoning arriv
 STORY: Final = "Once upon a time a proxy stood between two languages and dropped nothing."
 
 Options = dict[str, str]
+Memory = dict[tuple[str, ...], int]  # a marker, as its parts -> how many requests with it went wrong in a row
 Scenario = Callable[[ChatRequest, bytes, Options], Plan]
 
 
-def choose(request: ChatRequest, body: bytes) -> Plan:
-    """The plan for a request; ``body`` are its bytes.  Raises :class:`Fault` for a marker with an impossible value."""
+def choose(request: ChatRequest, body: bytes, memory: Memory) -> Plan:
+    """The plan for a request; ``body`` are its bytes, ``memory`` is the server's, for ``first=N``.
+
+    Raises :class:`Fault` for a marker with an impossible value.
+    """
     name, options = marker(request)
     if name not in SCENARIOS:
         name = "tool" if _must_call(request) else "text"
-    _, scenario = SCENARIOS[name]
     try:
+        if "first" in options and _is_over(memory, (request.model, name, *options.values()), _count(options["first"])):
+            name = "text"
+        _, scenario = SCENARIOS[name]
         made = scenario(request, body, options)
         made.pace = _number(options["pace"], LONGEST) if "pace" in options else made.pace
     except ValueError as error:
@@ -65,6 +74,17 @@ def marker(request: ChatRequest) -> tuple[str, Options]:
             name, rest = found[-1]
             return name, {key: quoted or bare for key, quoted, bare in OPTION.findall(rest)}
     return "", {}
+
+
+def _is_over(memory: Memory, key: tuple[str, ...], first: int) -> bool:
+    """Whether as many requests as wanted have gone wrong; if not, this one does."""
+    seen = memory.pop(key, 0)
+    if seen >= first:
+        return True
+    memory[key] = seen + 1
+    if len(memory) > MOST_MARKERS:
+        del memory[next(iter(memory))]
+    return False
 
 
 def _number(text: str, most: float) -> float:

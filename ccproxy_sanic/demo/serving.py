@@ -16,7 +16,7 @@ import msgspec
 from ccproxy_sanic.demo import request as requests
 from ccproxy_sanic.demo.faults import Fault
 from ccproxy_sanic.demo.render import CREATED, Cut, Head, Pause, Step, answer, refuse, steps
-from ccproxy_sanic.demo.scenarios import choose
+from ccproxy_sanic.demo.scenarios import Memory, choose
 
 BODY_LIMIT: Final = 64 * 1024 * 1024
 READ_SIZE: Final = 65536
@@ -49,6 +49,7 @@ class DemoServer:
     def __init__(self, pace: float) -> None:
         self.pace = pace
         self.stats = Stats()
+        self.memory: Memory = {}
         self.host, self.port = "", 0
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
@@ -117,7 +118,7 @@ class Connection:
         stats.open += 1
         complete = False
         try:
-            await self._play(_chat(head.method.decode(), body, self._server.pace))
+            await self._play(_chat(head.method.decode(), body, self._server))
             complete = True
         finally:
             stats.open -= 1
@@ -176,14 +177,14 @@ class Connection:
                 raise Gone
 
 
-def _chat(method: str, body: bytes | None, pace: float) -> Iterable[Step]:
+def _chat(method: str, body: bytes | None, server: DemoServer) -> Iterable[Step]:
     try:
         if method != METHOD_OF[CHAT]:
             raise _wrong_method(method, CHAT)
         if body is None:
             raise Fault(413, f"The request is larger than {BODY_LIMIT} bytes.")
         request = requests.decode(body)
-        return steps(choose(request, body), request, body, pace)
+        return steps(choose(request, body, server.memory), request, body, server.pace)
     except Fault as fault:
         return refuse(fault)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from sanic import HTTPResponse, Request
+from sanic import HTTPResponse
 
-from ccproxy_sanic.handlers import health, messages, metrics
+from ccproxy_sanic.handlers import count_tokens, health, messages, metrics, models
 
-Handler = Callable[[Request], Awaitable[HTTPResponse | None]]
+Handler = Callable[..., Awaitable[HTTPResponse | None]]  # of the request and what the path holds
 
 # path, methods, handler.  `/v1/v1/...` is what a base URL that ends in /v1 makes of it (claude-code.md 1)
 ROUTES: Final[tuple[tuple[str, tuple[str, ...], Handler], ...]] = (
@@ -21,6 +21,12 @@ ROUTES: Final[tuple[tuple[str, tuple[str, ...], Handler], ...]] = (
     ("/v1/preflight", ("GET",), health.preflight),
     ("/v1/messages", ("POST",), messages.create),
     ("/v1/v1/messages", ("POST",), messages.create),
+    ("/v1/messages/count_tokens", ("POST",), count_tokens.create),
+    ("/v1/v1/messages/count_tokens", ("POST",), count_tokens.create),
+    ("/v1/models", ("GET",), models.page),
+    ("/v1/v1/models", ("GET",), models.page),
+    ("/v1/models/<model_id:path>", ("GET",), models.one),
+    ("/v1/v1/models/<model_id:path>", ("GET",), models.one),
     ("/metrics", ("GET",), metrics.prometheus),
     ("/v1/metrics", ("GET",), metrics.snapshot),
     ("/v1/metrics/reset", ("POST",), metrics.reset),

@@ -1,20 +1,17 @@
 """``POST /v1/messages``: the main job.
 
-Rule: one request, one :class:`Client` that answers it, one event when it is over, whatever happens in between.
+Rule: what is committed ends as a stream, with its last event or an error; what is not gets a status of its own.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import zlib
-from collections.abc import Mapping
 from typing import Final
 
 from sanic import Request
 
-from ccproxy_sanic import auth, context, errors, pipeline
-from ccproxy_sanic.context import HOP_HEADER, RequestContext
+from ccproxy_sanic import pipeline
+from ccproxy_sanic.context import RequestContext
+from ccproxy_sanic.handlers.serving import admitted, answered
 from ccproxy_sanic.relay import Client
 from ccproxy_sanic.routing import Route, upstream_model
 from ccproxy_sanic.runtime import Runtime
@@ -22,83 +19,20 @@ from ccproxy_sanic.translate.faults import ContentFiltered
 from ccproxy_sanic.translate.stream import StreamTranslator
 from ccproxy_sanic.wire import anthropic
 
-log = logging.getLogger("ccproxy")
-
 SHARE: Final = {"on": True, "off": False}  # x-ccproxy-share
-WINDOW_BITS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's names for the encodings
-CLIENT_CLOSED: Final = 499  # what a log says of a client that left; never sent
-OUTCOMES: Final[tuple[tuple[type[errors.ProxyError], str], ...]] = (
-    (errors.ClientFault, "client_fault"),
-    (errors.UpstreamFault, "upstream_fault"),
-)
 
 
 async def create(request: Request) -> None:
-    runtime: Runtime = request.app.ctx.runtime
-    house, settings = runtime.house, runtime.settings
-    ctx = context.begin(request.path, request.headers, house.clock(), house.timer(), len(request.body))
-    scope = asyncio.timeout_at(ctx.started + settings.total_timeout)
-    client = Client(
-        request,
-        ctx,
-        house.clock,
-        ping_after=settings.ping_after,
-        ping_every=settings.ping_every,
-        on_spoken=lambda: scope.reschedule(ctx.started + settings.stream_timeout),
-    )
-    ctx.deadline = ctx.started + settings.total_timeout
-    activity = runtime.enter()
-    fault: errors.ProxyError | None = None
-    finished = False
-    try:
-        try:
-            async with scope:
-                await _serve(runtime, request, ctx, client)
-        except asyncio.CancelledError:
-            if activity.cut is None:
-                raise
-            activity.task.uncancel()
-            raise activity.cut from None
-        except TimeoutError:
-            raise errors.TimedOut("the request took longer than this proxy allows") from None
-        finished = True
-    except errors.ProxyError as error:
-        fault = error
-        await client.fail(error)
-        finished = True
-    except Exception:
-        log.exception("bug while serving %s", ctx.request_id)
-        fault = errors.Bug("internal error")
-        await client.fail(fault)
-        finished = True
-    finally:
-        runtime.leave(activity)
-        if finished:
-            pipeline.report(
-                house, ctx, fault.status if fault else client.status, _outcome(fault), fault.type if fault else None
-            )
-        else:
-            pipeline.report(house, ctx, CLIENT_CLOSED, "client_closed", None)
-
-
-def _outcome(fault: errors.ProxyError | None) -> str:
-    if fault is None:
-        return "ok"
-    return next((name for kind, name in OUTCOMES if isinstance(fault, kind)), "house_fault")
+    await answered(request, _serve)
 
 
 async def _serve(runtime: Runtime, request: Request, ctx: RequestContext, client: Client) -> None:
-    house, settings, headers = runtime.house, runtime.settings, request.headers
-    if runtime.draining:
-        raise errors.Draining("the proxy is restarting", retry_after=1)
-    if runtime.hop in headers.get(HOP_HEADER, ""):
-        raise errors.Looped("this request has already passed through this proxy: its upstream leads back to it")
-    ctx.caller = auth.identify(headers, runtime.tokens, open_to_all=settings.open)
-    raw = decode_body(headers, request.body, settings.max_body_bytes)
+    house = runtime.house
+    raw = admitted(runtime, request, ctx)
     req = anthropic.decode_request(raw)
     ctx.stream, ctx.client_model = bool(req.stream), req.model
     route = Route(runtime.endpoint, upstream_model(req.model, runtime.models))
-    share = SHARE.get(headers.get("x-ccproxy-share", "").lower())
+    share = SHARE.get(request.headers.get("x-ccproxy-share", "").lower())
     call = pipeline.translate(house, ctx, req, route, raw, share)
     client.headers.update(call.headers)
     if not ctx.stream:
@@ -120,33 +54,3 @@ async def _serve(runtime: Runtime, request: Request, ctx: RequestContext, client
                     pipeline.note_usage(ctx, machine.usage)
         except ContentFiltered:
             await client.end(machine.feed(pipeline.FILTERED_STREAM))
-
-
-def decode_body(headers: Mapping[str, str], body: bytes, limit: int) -> bytes:
-    """The body without its ``content-encoding`` (protocol.md 1.1).  Raises InvalidRequest, TooLarge.
-
-    ``limit`` bounds the decoded size too, so that a small body can't become a large one.
-    """
-    encoding = headers.get("content-encoding", "").strip().lower()
-    if encoding in ("", "identity"):
-        return body
-    if encoding not in WINDOW_BITS:
-        raise errors.InvalidRequest(
-            f"content-encoding {encoding[:40]!r} is not supported; send gzip, deflate or none",
-            details={"error_code": "request_body_encoding_unsupported"},
-        )
-    decoder = zlib.decompressobj(WINDOW_BITS[encoding])
-    try:
-        decoded = decoder.decompress(body, limit + 1)
-    except zlib.error:
-        decoded = b""
-    if len(decoded) > limit:
-        raise errors.TooLarge(
-            "the request body is too large after decoding",
-            details={"error_code": "request_body_too_large_after_decoding"},
-        )
-    if not decoder.eof:
-        raise errors.InvalidRequest(
-            f"the request body is not valid {encoding}", details={"error_code": "request_body_encoding_invalid"}
-        )
-    return decoded

@@ -11,9 +11,22 @@ from importlib.resources import files
 from typing import Any, Final
 
 from ccproxy_sanic.profiles.model import Profile
+from ccproxy_sanic.profiles.recognise import recognise
 from ccproxy_sanic.profiles.resolver import EMPTY, GENERIC, Catalog, CatalogError, load
 
-__all__ = ["BUILTIN", "Catalog", "CatalogError", "Profile", "builtin", "from_switches", "load", "resolve"]
+__all__ = [
+    "BUILTIN",
+    "GENERIC",
+    "Catalog",
+    "CatalogError",
+    "Profile",
+    "builtin",
+    "from_switches",
+    "load",
+    "recognise",
+    "resolve",
+    "select",
+]
 
 _FILES: Final = ("dialects.toml", "models.toml", "openai.toml", "hosted.toml", "local.toml")
 
@@ -35,9 +48,15 @@ def resolve(base_url: str, model: str, forced: str | None = None, catalog: Catal
     ``forced`` names a profile regardless of the URL (CCPROXY_PROFILE).  An unknown host gets ``generic``.
     Raises CatalogError where ``forced`` does not exist.
     """
+    name, at_host = select(base_url, forced, catalog)
+    return catalog.build(name, model=model, at_host=at_host)
+
+
+def select(base_url: str, forced: str | None = None, catalog: Catalog = BUILTIN) -> tuple[str, bool]:
+    """The profile's name, and whether what holds at its own host only holds too."""
     found = catalog.at(base_url)
     name = forced or found or GENERIC
-    return catalog.build(name, model=model, at_host=name == found)
+    return name, name == found
 
 
 @lru_cache(maxsize=128)

@@ -43,14 +43,31 @@ CODES: Final[dict[str, str]] = {
     "id_replaced": "A tool call id that the upstream refuses was replaced by a hash of it.",
     "bridge_inserted": "An assistant message was put between a tool's result and the user's text.",
     "tool_dropped": "A tool that cannot run here was left out.",
+    "search_mapped": "The provider's own web search takes the place of Anthropic's: what it finds comes as text.",
     "tool_deferred": "A tool with defer_loading is left out until it is referenced.",
     "tool_undeferred": "A tool with defer_loading was declared at once: nothing here could search for it.",
     "tool_renamed": "A tool name that the upstream refuses was shortened.",
     "tool_choice_dropped": "tool_choice was left out.",
+    "tool_choice_narrowed": "The upstream knows no choice by name: it got that tool alone, and must call one.",
     "tool_choice_weakened": "The upstream cannot be forced to call a tool: it was asked to, in words.",
     "schema_cleaned": "Keywords that the upstream refuses were taken out of a tool's schema.",
     "cache_mark_dropped": "The upstream takes four cache marks; earlier ones were left out.",
 }
+
+
+def markdown() -> str:
+    """docs/adjustments.md."""
+    lines = [
+        "# Adjustments",
+        "",
+        "What translation changes it says: in the header `x-ccproxy-adjustments` of the answer, as `code=path` with",
+        "the path in the request (at most 12, then `+` how many more), and in the metric `ccproxy_adjustments_total`.",
+        "",
+        "| Code | What it means |",
+        "| --- | --- |",
+    ]
+    lines += [f"| `{code}` | {meaning} |" for code, meaning in sorted(CODES.items())]
+    return "\n".join(lines) + "\n"
 
 
 def dotted(path: Path) -> str:

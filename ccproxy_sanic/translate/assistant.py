@@ -88,6 +88,8 @@ class _Draft:
         kind, data = (unsign(signature) if unsign is not None and signature else None) or _FOREIGN
         if kind == "gem" and isinstance(data, dict):
             self.signatures.update(data)
+        if kind == "plain" and isinstance(data, str):
+            text = text or data  # display omitted: the client has never seen it
         profile = self.scope.profile
         if profile.reasoning_in == "reasoning_details":
             if kind == "or" and isinstance(data, list):

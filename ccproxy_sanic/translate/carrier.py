@@ -71,5 +71,19 @@ def unsign(key: bytes, signature: str) -> Carrier | None:
         return None
 
 
+def fits(carrier: Carrier, provider: str, model: str) -> bool:
+    """Whether ``model`` at ``provider`` can use what is carried: the same provider and the same family of models.
+
+    Gateways offer many vendors' models, and one vendor's encrypted reasoning is an error at another (protocol.md 2.3).
+    """
+    return carrier.provider == provider and _family(carrier.model) == _family(model)
+
+
+def _family(model: str) -> str:
+    """``gpt`` of ``openai/gpt-5-mini``: the letters that a model's own name begins with."""
+    name = model.lower().rpartition("/")[2]
+    return name[: next((at for at, letter in enumerate(name) if not letter.isalpha()), len(name))]
+
+
 def _mac(key: bytes, packed: bytes) -> bytes:
     return hmac.digest(key, packed, hashlib.sha256)[:_MAC_BYTES]

@@ -101,7 +101,7 @@ def _translated(
     _sampling(chat, req, profile, notes)
     _account(chat, req, profile, session, notes)
     _ignored(req, notes)
-    extra = {**profile.extra, **thinking.fields}
+    extra = {**profile.extra, **toolbox.fields, **thinking.fields}
     if profile.prefill == "continue_final_message" and messages.continues(chat.messages):
         extra |= {"continue_final_message": True, "add_generation_prompt": False}
     if extra:

@@ -15,6 +15,7 @@ from msgspec import UNSET, Raw
 
 from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.profiles.model import Profile
+from ccproxy_sanic.translate import web_search
 from ccproxy_sanic.translate.adjustments import Notes, Path, dotted
 from ccproxy_sanic.translate.client_tools import CLIENT_TOOLS, description_of
 from ccproxy_sanic.translate.compact import compact
@@ -45,13 +46,18 @@ _ASKED: Final = {
 
 
 class Toolbox(msgspec.Struct):
-    """The translated tools and choice; ``lines`` go into the instructions."""
+    """The translated tools and choice; ``lines`` go into the instructions, ``fields`` into the body.
+
+    ``searches`` are the client's tools that the provider's own web search stands for.
+    """
 
     tools: list[ChatTool]
     choice: Any = UNSET  # auto, required, none, a NamedChoice, or UNSET
     parallel: Any = UNSET  # False or UNSET
     forced: bool = False
     lines: tuple[str, ...] = ()
+    fields: dict[str, Any] = {}
+    searches: tuple[str | None, ...] = ()
 
 
 def translate(req: MessagesRequest, profile: Profile, names: Names, notes: Notes) -> Toolbox:
@@ -65,15 +71,22 @@ def translate(req: MessagesRequest, profile: Profile, names: Names, notes: Notes
     if choice is not None and choice.type == "tool" and choice.name is not None:
         found.referenced.add(choice.name)  # forced by name: as good as a reference
     search_dropped = any(_is_server(tool, "tool_search_tool_") for _, tool in entries)
-    out: list[ChatTool] = []
+    box = Toolbox([])
     for path, tool in entries:
         if tool.name in found.removed:
             notes.add("tool_dropped", path, "removed by tool_removal")
+        elif web_search.is_mapped(tool, profile):
+            box.searches += (tool.name,)
+            if choice is not None and choice.type == "none":
+                notes.add("tool_dropped", path, "tool_choice is none")
+            else:
+                box.fields = web_search.fields(tool, path, profile, notes)
         elif _kept(tool, path, found.referenced, search_dropped, notes):
-            out.append(_declared(tool, path, profile, names, notes))
-    if entries and not out and all(_is_server(tool) for _, tool in entries):
+            box.tools.append(_declared(tool, path, profile, names, notes))
+    if entries and not box.tools and not box.searches and all(_is_server(tool) for _, tool in entries):
         raise InvalidRequest(f"tools: {entries[0][1].type} is a server tool, which this backend cannot run")
-    return _chosen(req, out, [tool for _, tool in entries], profile, names, notes)
+    _choose(box, req, [tool for _, tool in entries], profile, names, notes)
+    return box
 
 
 def _check_names(entries: list[tuple[Path, Tool]]) -> None:
@@ -161,23 +174,30 @@ def cleaned_parameters(data: bytes, flavour: str) -> tuple[Raw, bool]:
     return Raw(special), special != plain
 
 
-def _chosen(
-    req: MessagesRequest, out: list[ChatTool], entries: list[Tool], profile: Profile, names: Names, notes: Notes
-) -> Toolbox:
-    box = Toolbox(out)
+def _choose(
+    box: Toolbox, req: MessagesRequest, entries: list[Tool], profile: Profile, names: Names, notes: Notes
+) -> None:
     choice = req.tool_choice
     if choice is None:
-        return box
+        return
+    if choice.type == "tool" and choice.name is not None and choice.name in box.searches:
+        notes.add("tool_choice_dropped", ("tool_choice",), "the provider searches by itself")
+        return
     if choice.type == "tool":
-        _check_choice(choice.name, out, entries, names)
+        _check_choice(choice.name, box.tools, entries, names)
     if choice.type not in ("auto", "any", "none", "tool"):
         notes.add("tool_choice_dropped", ("tool_choice", "type"), "its type is not known")
-        return box
-    if not out:
+        return
+    if not box.tools:
         notes.add("tool_choice_dropped", ("tool_choice",), "no tools are left")
-        return box
+        return
     box.forced = choice.type in ("any", "tool")
-    if choice.type == "auto" or profile.tool_choice == "full":
+    if choice.type == "tool" and profile.tool_choice == "required":
+        sent = names.sent(choice.name or "", ("tool_choice", "name"))
+        box.tools = [tool for tool in box.tools if tool.function.name == sent]
+        box.choice = _CHOICES["any"]
+        notes.add("tool_choice_narrowed", ("tool_choice",))
+    elif choice.type == "auto" or profile.tool_choice != "auto":
         box.choice = (
             NamedChoice(FunctionName(names.sent(choice.name or "", ("tool_choice", "name"))))
             if choice.type == "tool"
@@ -192,7 +212,6 @@ def _chosen(
             box.parallel = False
         else:
             notes.add("field_ignored", ("tool_choice", "disable_parallel_tool_use"))
-    return box
 
 
 def _check_choice(name: str | None, out: list[ChatTool], entries: list[Tool], names: Names) -> None:

@@ -91,6 +91,10 @@ class Tool(Struct, gc=False):
     strict: bool | None = None
     defer_loading: bool | None = None
     allowed_callers: list[str] | None = None
+    max_uses: Raw = NO_RAW
+    allowed_domains: Raw = NO_RAW
+    blocked_domains: Raw = NO_RAW
+    user_location: Raw = NO_RAW
     display_width_px: int | None = None
     display_height_px: int | None = None
 

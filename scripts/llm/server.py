@@ -23,7 +23,7 @@ def parameters(llama: Any, model: str, alias: str, template: str) -> Any:
     made.hostnames = ["127.0.0.1"]
     made.port = int(os.environ.get("LLM_PORT", "18080"))
     made.n_ctx = int(os.environ.get("LLM_CTX", "8192"))
-    made.n_batch = 256  # a request that is dropped while its prompt is read is noticed between two batches
+    made.n_batch = 32  # a request that is dropped while its prompt is read is noticed between two batches
     made.n_parallel = int(os.environ.get("LLM_SLOTS", "1"))
     made.cpuparams.n_threads = made.cpuparams_batch.n_threads = int(os.environ.get("LLM_THREADS", "1"))
     made.n_threads_http = 8

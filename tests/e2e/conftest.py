@@ -16,7 +16,7 @@ from tests.support.server_process import ServerProcess, serve
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if os.environ.get("CCPROXY_E2E"):
         return
-    skip = pytest.mark.skip(reason="opt-in: CCPROXY_E2E=1, or `make e2e-claude`, `make e2e-ts`")
+    skip = pytest.mark.skip(reason="opt-in: CCPROXY_E2E=1, or `make help` for the e2e- targets")
     for item in items:
         if item.get_closest_marker("opt_in"):
             item.add_marker(skip)

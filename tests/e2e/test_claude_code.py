@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support import npm
+from tests.support.pictures import png
 from tests.support.quiet import assert_quiet
 from tests.support.server_process import ServerProcess, serve
 
@@ -231,3 +233,42 @@ async def test_a_slow_upstream_is_waited_for(claude: Claude, tmp_path: Path) -> 
         assert "Once upon a time" in session.result["result"]
         assert not session.retries
         await assert_quiet(server.url)
+
+
+async def test_an_image_read_from_disk_reaches_the_model(claude: Claude, embedded: ServerProcess) -> None:
+    """Its place is inside a tool's result, where no OpenAI server takes one: the demo refuses it but from a user."""
+    picture = png(64, 64)
+    (claude.workspace / "dot.png").write_bytes(picture)
+    session = await claude.run(embedded.url, f"[demo:tool name=Read file_path={claude.workspace}/dot.png]")
+    [shown] = session.blocks("user", "tool_result")
+    assert [part["type"] for part in shown["content"]] == ["image"]
+    assert re.search(r"I received 1 image \(image/\w+, \d+ bytes\)", session.result["result"])
+    assert not session.retries
+    await assert_quiet(embedded.url)
+
+
+async def test_a_rate_limit_is_waited_for(claude: Claude, embedded: ServerProcess) -> None:
+    session = await claude.run(embedded.url, "Hello. [demo:error status=429 retry_after=2 first=2]")
+    assert [retry["error_status"] for retry in session.retries] == [429, 429]
+    assert all(2000 <= retry["retry_delay_ms"] < 4000 for retry in session.retries)
+    assert not session.result["is_error"]
+    assert "You said" in session.result["result"]
+    await assert_quiet(embedded.url)
+
+
+async def test_a_stream_that_is_cut_is_asked_for_again(claude: Claude, embedded: ServerProcess) -> None:
+    """After text the proxy can only send an ``error`` event: the client drops the part and asks once more, whole."""
+    session = await claude.run(embedded.url, "Hello. [demo:drop after=3 first=1]")
+    assert not session.result["is_error"]
+    assert "You said" in session.result["result"]
+    assert "Once upon" not in session.result["result"]
+    await assert_quiet(embedded.url)
+
+
+async def test_a_connection_lost_before_the_answer_is_retried(claude: Claude, embedded: ServerProcess) -> None:
+    """Twice, because the first may be a kept connection that has just closed: the proxy asks again by itself."""
+    session = await claude.run(embedded.url, "Hello. [demo:drop after=0 first=2]")
+    assert session.retries
+    assert not session.result["is_error"]
+    assert "You said" in session.result["result"]
+    await assert_quiet(embedded.url)

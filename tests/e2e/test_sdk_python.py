@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-import struct
-import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +14,7 @@ import pytest
 from anthropic.types import Message, TextBlock, ThinkingBlock, ToolUseBlock
 
 from ccproxy_sanic import demo
+from tests.support.pictures import png
 from tests.support.quiet import assert_quiet
 from tests.support.server_process import ServerProcess, serve
 
@@ -158,17 +157,6 @@ async def test_a_stream_of_an_odd_upstream(client, quirk: str) -> None:
     message = await ask(client, True, user(f"[demo:long n=5 quirk={quirk}]"))
     assert text_of(message) == "word0 word1 word2 word3 word4"
     assert message.stop_reason == "end_turn"
-
-
-def png(width: int = 2, height: int = 2) -> bytes:
-    """A black picture."""
-
-    def part(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = b"".join(b"\0" + bytes(3 * width) for _ in range(height))
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
 
 
 def image(data: bytes) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 
 import httpx
 
+from tests.support.poison import Poison
 from tests.support.proxy import message, serving
 from tests.support.upstream import Received, Reply, ScriptedUpstream, reply_json
 
@@ -130,11 +131,3 @@ async def test_a_crash_of_the_cache_actor_costs_nobody_an_answer() -> None:
         answers = await asyncio.gather(*asking)
         assert [answer.status_code for answer in answers] == [200, 200, 200]
         assert script.asked == 1
-
-
-class Poison:
-    """A message whose handling raises: the actor looks at its class to match it."""
-
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
-        raise RuntimeError("poison")

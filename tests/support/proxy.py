@@ -68,8 +68,12 @@ class Proxy:
 
 @asynccontextmanager
 async def serving(base_url: str | None = None, **environ: str) -> AsyncIterator[Proxy]:
-    """A proxy in front of ``base_url`` (None: the demo model), with these settings and no others."""
-    values = DEFAULTS | environ
+    """A proxy in front of ``base_url`` (None: the demo model), with these settings and no others.
+
+    The upstream's profile is ``generic`` unless the settings say otherwise, so that it hears the test's requests only;
+    ``CCPROXY_PROFILE=""`` has the proxy look who it is.
+    """
+    values = DEFAULTS | ({} if base_url is None else {"CCPROXY_PROFILE": "generic"}) | environ
     if base_url is not None:
         values["OPENAI_BASE_URL"] = base_url
     app = build_app(settings.load(values))

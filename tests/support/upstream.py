@@ -10,6 +10,8 @@ Rule: it knows HTTP framing only to find the end of a request; an answer is what
 A reply is a list of steps: ``bytes`` (written as they are), ``float`` (seconds of silence), ``asyncio.Event`` (silence
 until it is set), ``CUT`` (FIN) or ``RESET`` (RST).  The n-th request gets the n-th reply, later ones the last; a
 function instead of a list gets the request and returns the steps.
+
+A GET is a look at who it is, and apart from all that: it gets ``about``, is found in ``looks`` and is not counted.
 """
 
 from __future__ import annotations
@@ -107,12 +109,21 @@ def text_stream(*pieces: str, finish: str = "stop") -> list[Step]:
     )
 
 
+NOBODY: Reply = reply_json({"error": {"message": "not found"}}, 404)
+
+
 class ScriptedUpstream:
     """``open`` counts exchanges whose reply is not finished; ``aborted`` those whose client left before the end."""
 
-    def __init__(self, script: Sequence[Reply] | Callable[[Received], Reply] = ()) -> None:
+    def __init__(
+        self,
+        script: Sequence[Reply] | Callable[[Received], Reply] = (),
+        about: Callable[[Received], Reply] = lambda received: NOBODY,
+    ) -> None:
         self.script = script if callable(script) else list(script)
+        self.about = about
         self.requests: list[Received] = []
+        self.looks: list[Received] = []
         self.connections = self.open = self.aborted = 0
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -161,7 +172,7 @@ class ScriptedUpstream:
             with contextlib.suppress(ConnectionError, EOFError):
                 while True:
                     received, left = await _receive(reader, writer, left, number)
-                    self.requests.append(received)
+                    (self.looks if received.method == "GET" else self.requests).append(received)
                     left += await self._answer(received, reader, writer)
         finally:
             del self._tasks[writer]
@@ -169,12 +180,15 @@ class ScriptedUpstream:
 
     async def _answer(self, received: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         """Plays the reply; returns what the client sent meanwhile.  Raises EOFError when the connection is over."""
-        if callable(self.script):
+        counts = received.method != "GET"
+        if not counts:
+            reply = self.about(received)
+        elif callable(self.script):
             reply = self.script(received)
         else:
             assert self.script, "the upstream was asked, but has no script"
             reply = self.script[min(len(self.requests), len(self.script)) - 1]
-        self.open += 1
+        self.open += counts
         left, finished = b"", False
         try:
             for step in reply:
@@ -192,8 +206,8 @@ class ScriptedUpstream:
             finished = True
             return left
         finally:
-            self.open -= 1
-            self.aborted += not finished
+            self.open -= counts
+            self.aborted += counts and not finished
 
 
 async def _silence(reader: asyncio.StreamReader, until: float | asyncio.Event) -> bytes:

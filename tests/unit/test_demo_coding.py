@@ -54,7 +54,7 @@ def run(name: str, given: dict[str, str]) -> str:
 
 def ask(messages: list[dict[str, Any]], declared: dict[str, dict[str, Any]]) -> scenarios.Plan:
     body = json.dumps({"model": "m", "messages": messages, "tools": tools(declared)}).encode()
-    return scenarios.choose(request.decode(body), body)
+    return scenarios.choose(request.decode(body), body, {})
 
 
 @pytest.mark.parametrize("declared", [CLAUDE_CODE, OTHER], ids=["claude-code", "other"])

@@ -313,8 +313,8 @@ def test_a_fault_in_the_file_is_one_clear_line(text: str, message: str) -> None:
 def test_the_built_in_files_name_only_switches_that_exist() -> None:
     switches = {field.name for field in msgspec.structs.fields(Profile)}
     for entry in BUILTIN.entries.values():
-        assert set(entry.switches) <= switches
-        assert all(set(family.set) <= switches for family in entry.families)
+        layers = (*entry.switches, *entry.at_host, *(family.layer for family in entry.families))
+        assert all(set(layer.set) <= switches for layer in layers)
 
 
 def test_no_host_is_claimed_twice() -> None:

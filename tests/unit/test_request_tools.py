@@ -361,3 +361,15 @@ def test_a_schema_that_is_nested_without_end_is_refused_not_fatal() -> None:
     raw = json.dumps(body(tools=[{"name": "f", "input_schema": {"properties": {"a": "HERE"}}}]))
     with pytest.raises(InvalidRequest, match="nested too deeply"):
         translate_bytes(raw.replace('"HERE"', nested).encode())
+
+
+def test_where_a_choice_by_name_is_read_as_auto_the_tool_goes_alone() -> None:
+    """llama.cpp takes the object form of tool_choice for "auto" without a word."""
+    both = body(tools=[WEATHER, {"name": "g", "input_schema": {}}], tool_choice={"type": "tool", "name": "get_weather"})
+    done = translate(both, "llamacpp")
+    assert sent(done)["tool_choice"] == "required"
+    assert [tool["function"]["name"] for tool in sent(done)["tools"]] == ["get_weather"]
+    assert "tool_choice_narrowed" in codes(done)
+    any_of_both = translate(both | {"tool_choice": {"type": "any"}}, "llamacpp")
+    assert len(sent(any_of_both)["tools"]) == 2
+    assert "tool_choice_narrowed" not in codes(any_of_both)

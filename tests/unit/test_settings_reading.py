@@ -357,4 +357,4 @@ def test_every_default_can_be_written_as_a_value() -> None:
 
 def test_the_page_of_settings_is_the_table() -> None:
     page = Path(__file__).parents[2] / "docs" / "settings.md"
-    assert page.read_text("utf-8") == markdown(), "run: python scripts/write_settings_doc.py"
+    assert page.read_text("utf-8") == markdown(), "run: python scripts/write_docs.py"

@@ -1,0 +1,123 @@
+"""``ccproxy profiles``: which profiles there are, which one an upstream gets, and why it says what it says.
+
+Rule: nothing is explained from memory.  The switches come from the layers that the resolver merges, the example from
+the translation that serves requests.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TextIO
+
+import msgspec
+
+from ccproxy_sanic.errors import InvalidRequest
+from ccproxy_sanic.profiles import Catalog, resolve, select
+from ccproxy_sanic.profiles.resolver import host_of
+from ccproxy_sanic.profiles.switches import spelled
+from ccproxy_sanic.translate.request import to_chat
+from ccproxy_sanic.wire import openai_chat
+from ccproxy_sanic.wire.anthropic import decode_request
+
+FAULTY: Final = 2
+EXAMPLE: Final[Mapping[str, Any]] = {
+    "max_tokens": 20_000,
+    "temperature": 0.7,
+    "stream": True,
+    "system": "Be brief.",
+    "thinking": {"type": "enabled", "budget_tokens": 8_000},
+    "tools": [
+        {
+            "name": "get_weather",
+            "description": "The weather in a city.",
+            "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        }
+    ],
+    "tool_choice": {"type": "auto"},
+    "messages": [{"role": "user", "content": "How is the weather in Paris?"}],
+}
+_WIDEST: Final = 40  # characters that a column is aligned to
+_HEADINGS: Final = ("NAME", "PLATFORM", "FILE", "HOSTS")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What may stand behind ``ccproxy profiles``."""
+    verbs = parser.add_subparsers(dest="question", metavar="explain")
+    explain = verbs.add_parser("explain", help="which profile a model at a base URL gets, why, and what it is sent")
+    explain.add_argument("base_url", metavar="BASE_URL")
+    explain.add_argument("model", metavar="MODEL")
+
+
+def run(given: argparse.Namespace, catalog: Catalog, forced: str | None, out: TextIO) -> int:
+    """The command; the exit code.  ``forced`` is CCPROXY_PROFILE, which ``catalog`` has."""
+    if given.question is None:
+        out.write(listing(catalog))
+        return 0
+    try:
+        text = explanation(given.base_url, given.model, forced, catalog)
+    except ValueError:
+        out.write("fault: BASE_URL: is no http:// or https:// address\n")
+        return FAULTY
+    out.write(text)
+    return 0
+
+
+def listing(catalog: Catalog) -> str:
+    """All profiles, in the order in which their hosts are looked up."""
+    rows = [_HEADINGS]
+    for name, entry in catalog.entries.items():
+        rows.append((name, catalog.build(name).platform, ", ".join(entry.origins), ", ".join(entry.hosts) or "-"))
+    return _aligned(rows)
+
+
+def explanation(base_url: str, model: str, forced: str | None, catalog: Catalog) -> str:
+    """Which profile, which table sets each switch, what is sent.  Raises ValueError for a URL that is none."""
+    name, at_host = select(base_url, forced, catalog)
+    lines = [
+        f"profile {name}: {_why(base_url, name, forced, catalog)}",
+        f"made of {' < '.join(catalog.lineage(name))}",
+        "",
+    ]
+    rows: dict[str, tuple[str, str, str]] = {}
+    for layer in catalog.layers(name, model=model, at_host=at_host):
+        for switch, value in layer.set.items():
+            before = rows.get(switch)
+            instead = f", instead of {before[1]} by {before[2].partition(', instead of ')[0]}" if before else ""
+            rows[switch] = (switch, spelled(value), layer.where + instead)
+    lines.append(_aligned([("SWITCH", "VALUE", "SET BY"), *rows.values()]) + "All other switches have their defaults.")
+    return "\n".join([*lines, "", *_example(base_url, model, forced, catalog)]) + "\n"
+
+
+def _why(base_url: str, name: str, forced: str | None, catalog: Catalog) -> str:
+    if forced is not None:
+        return "CCPROXY_PROFILE forces it"
+    host = host_of(base_url)
+    if catalog.at(base_url) is not None:
+        return f"{host} is one of its hosts ({', '.join(catalog.entries[name].hosts)})"
+    return f"no profile claims {host or 'this address'}; when it serves, the proxy asks the server who it is"
+
+
+def _example(base_url: str, model: str, forced: str | None, catalog: Catalog) -> list[str]:
+    asked = msgspec.json.encode({"model": model, **EXAMPLE})
+    lines = ["For this request", _indented(asked), "", "this is sent to /chat/completions"]
+    try:
+        done = to_chat(
+            decode_request(asked), model=model, profile=resolve(base_url, model, forced, catalog), session="example"
+        )
+    except InvalidRequest as refused:
+        return [*lines, f"  nothing, it is refused: {refused.message}"]
+    lines.append(_indented(openai_chat.encode(done.request)))
+    changes = [(one.code, one.path, one.reason) for one in done.adjustments]
+    table = _aligned([("CODE", "PATH", "REASON"), *changes]).rstrip("\n")
+    return [*lines, "", "and this was changed on the way", table]
+
+
+def _indented(data: bytes) -> str:
+    return msgspec.json.format(data, indent=2).decode()
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [min(_WIDEST, max(map(len, column))) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines) + "\n"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ccproxy_sanic.errors import InvalidRequest
+from ccproxy_sanic.profiles import BUILTIN
 from tests.support.translation import translate, wire
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,8 @@ def test_there_are_cases() -> None:
 def test_request_case(path: Path) -> None:
     case = json.loads(path.read_text(encoding="utf-8"))
     profile = case.get("profile") or "openai"
+    if isinstance(profile, str) and profile not in BUILTIN.names():
+        pytest.xfail(f"there is no profile {profile} yet")
     if "error" in case:
         with pytest.raises(InvalidRequest) as caught:
             translate(case["anthropic"], profile, strict=case.get("strict", False))

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 PROSE: Final = frozenset({"CODES", "MEANINGS"})  # their values; docs are generated from them
 PHRASED: Final = frozenset({"description", "_text", "_choice", "_pair"})  # whose first argument speaks to a model
+CHARACTERS: Final = frozenset({"_VALUE", "_AFTER", "_EXPONENT"})  # of the automaton: pairs as those of _row
 COMPARISONS: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -91,6 +92,9 @@ def _of_value(value: ast.expr, name: str) -> Iterator[Change]:
     if isinstance(value, ast.Dict):
         yield from _of_dict(value, name)
     elif isinstance(value, ast.Tuple | ast.List | ast.Set):
+        if name in CHARACTERS:
+            yield from _of_pairs([value], name)
+            return
         for element in value.elts:
             if len(value.elts) > 1:
                 yield value.lineno, f"{name} without {_short(element)}", partial(value.elts.remove, element)
@@ -126,16 +130,19 @@ def _of_call(call: ast.Call, name: str) -> Iterator[Change]:
         yield from _of_pattern(call.args[0], call.args[0].value, name)
         return
     if called == "_row":
-        yield from _of_rows(call, name)
+        yield from _of_pairs(call.args, name)
         return
     for argument in [*call.args[called in PHRASED :], *(keyword.value for keyword in call.keywords)]:
         yield from _of_value(argument, name)
 
 
-def _of_rows(call: ast.Call, name: str) -> Iterator[Change]:
-    """Each character of ``_row(("abc", target), ...)`` is an entry."""
-    for pair in call.args:
+def _of_pairs(values: list[ast.expr], name: str) -> Iterator[Change]:
+    """Each character of the pairs ``("abc", target)`` is an entry."""
+    for pair in values:
         if not isinstance(pair, ast.Tuple):
+            continue
+        if not isinstance(pair.elts[-1], ast.Constant):
+            yield from _of_pairs(pair.elts, name)
             continue
         chars, target = pair.elts
         if isinstance(chars, ast.Constant) and isinstance(chars.value, str):

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import resource
 import signal
 import sys
@@ -26,6 +27,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, Final
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -34,7 +36,7 @@ from mutants import Mutant
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = ROOT / "ccproxy_sanic"
-LIBRARIES: Final = ("anthropic", "hypothesis", "jiter", "msgspec", "pytest_asyncio", "uvloop")
+LIBRARIES: Final = ("anthropic", "jiter", "msgspec", "pytest_asyncio", "uvloop")
 CPU_SECONDS: Final = 90  # a mutant that takes longer hangs: it is noticed too
 MEMORY: Final = 4 * 2**30
 
@@ -191,7 +193,7 @@ def spawn(mutant: Mutant | None, files: Iterable[str], note: Path) -> int:
 
 def main() -> int:
     options = argparse.ArgumentParser(prog="make mutate", description=__doc__.partition("\n")[0])
-    options.add_argument("--only", default="", help="only mutants whose label holds this text")
+    options.add_argument("--only", default="", help="only mutants whose label holds this regular expression")
     options.add_argument("--sample", type=int, default=0, metavar="N", help="only N of them, spread evenly")
     options.add_argument("--operators", type=int, default=0, metavar="N", help="N mutants inside functions, no tables")
     options.add_argument("--seed", type=int, default=0, help="which N --operators takes")
@@ -201,10 +203,10 @@ def main() -> int:
     options.add_argument("--results", type=Path, default=Path(tempfile.gettempdir()) / "ccproxy-mutants.jsonl")
     asked = options.parse_args()
     if asked.operators:
-        found = [mutant for mutant in mutants.of_functions(PACKAGE) if asked.only in mutant.label]
+        found = [mutant for mutant in mutants.of_functions(PACKAGE) if re.search(asked.only, mutant.label)]
         found = random.Random(asked.seed).sample(found, min(asked.operators, len(found)))
     else:
-        found = [mutant for mutant in mutants.of_tables(PACKAGE) if asked.only in mutant.label]
+        found = [mutant for mutant in mutants.of_tables(PACKAGE) if re.search(asked.only, mutant.label)]
     if asked.sample and asked.sample < len(found):
         found = [found[at * len(found) // asked.sample] for at in range(asked.sample)]
     if asked.list:
@@ -220,6 +222,9 @@ def judge(found: list[Mutant], results: Results, *, jobs: int, everything: bool)
     os.environ["CCPROXY_PURE"] = "1"
     for library in LIBRARIES:
         __import__(library)
+    # The suite's own profiles inherit it: that a test fails is enough, the smallest example is not needed.
+    hypothesis.settings.register_profile("mutants", phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate])
+    hypothesis.settings.load_profile("mutants")
     with tempfile.TemporaryDirectory(prefix="ccproxy-mutants-") as folder:
         scratch = Path(folder)
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(scratch)  # what a mutant fails on is nobody else's example

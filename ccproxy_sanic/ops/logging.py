@@ -199,10 +199,6 @@ class _Handler(logging.Handler):
         super().__init__()
         self._writer = writer
 
-    def createLock(self) -> None:
-        """No lock: the queue is one."""
-        self.lock = None
-
     def emit(self, record: logging.LogRecord) -> None:
         context = current.get()
         ours = record.name.partition(".")[0] in OURS

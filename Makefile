@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-run run test check bench fuzz e2e-claude e2e-ts e2e-llama e2e-sdk-suite fresh pin clean
+.PHONY: help setup setup-run run test check bench fuzz coverage mutate e2e-claude e2e-ts e2e-llama e2e-sdk-suite fresh pin clean
 SHELL := /bin/sh
 BIN := .venv/bin
 
@@ -41,6 +41,15 @@ bench: setup ## micro benchmarks (ARGS="-k name" goes to pytest)
 
 fuzz: setup ## the property tests of tests/fuzz with a large budget
 	@$(BIN)/python -m pytest tests/fuzz tests/property --hypothesis-profile=fuzz --timeout=0 $(ARGS)
+
+coverage: setup ## branch coverage of wire, translate, profiles, sse by unit and property tests: 95 % each, or it fails
+	@$(BIN)/python -m coverage run -m pytest -q tests/unit tests/property $(ARGS)
+	@failed=; for package in wire translate profiles sse; do \
+		$(BIN)/python -m coverage report --include="ccproxy_sanic/$$package/*" || failed="$$failed $$package"; \
+	done; [ -z "$$failed" ] || { echo "too little:$$failed" >&2; exit 1; }
+
+mutate: setup ## change every entry of the rule tables, one by one: does a test notice? (docs/mutation.md; about an hour)
+	@$(BIN)/python scripts/mutate.py $(ARGS)
 
 e2e-claude: setup ## Claude Code itself, from npm, through the proxy (needs npm)
 	@CCPROXY_E2E=1 $(BIN)/python -m pytest tests/e2e/test_claude_code.py -s $(ARGS)

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-PROSE: Final = frozenset({"CODES", "MEANINGS"})  # their values; docs are generated from them
-PHRASED: Final = frozenset({"description", "_text", "_choice", "_pair"})  # whose first argument speaks to a model
+PROSE: Final = frozenset({"CODES", "MEANINGS", "_EDIT_ABOUT"})
+PHRASED: Final = {"_text": 0, "_choice": 0, "_pair": 0, "ClientTool": 1}  # which argument is a description
 CHARACTERS: Final = frozenset({"_VALUE", "_AFTER", "_EXPONENT"})  # of the automaton: pairs as those of _row
 COMPARISONS: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Eq: ast.NotEq,
@@ -99,7 +99,7 @@ def _of_value(value: ast.expr, name: str) -> Iterator[Change]:
             if len(value.elts) > 1:
                 yield value.lineno, f"{name} without {_short(element)}", partial(value.elts.remove, element)
             yield from _of_value(element, name)
-    elif isinstance(value, ast.Constant):
+    elif isinstance(value, ast.Constant) and name not in PROSE:
         yield from _of_constant(value, name)
     elif isinstance(value, ast.Call):
         yield from _of_call(value, name)
@@ -117,7 +117,7 @@ def _of_dict(table: ast.Dict, name: str) -> Iterator[Change]:
         if key is None:
             yield from _of_value(value, inner)
             continue
-        if name not in PROSE:
+        if name not in PROSE and _short(key) != "'description'":
             yield from _of_value(value, inner)
         other = next((one for one in others if ast.dump(one) != ast.dump(value)), None)
         if isinstance(value, ast.Name | ast.Attribute) and other is not None:
@@ -132,8 +132,9 @@ def _of_call(call: ast.Call, name: str) -> Iterator[Change]:
     if called == "_row":
         yield from _of_pairs(call.args, name)
         return
-    for argument in [*call.args[called in PHRASED :], *(keyword.value for keyword in call.keywords)]:
-        yield from _of_value(argument, name)
+    for at, argument in enumerate([*call.args, *(keyword.value for keyword in call.keywords)]):
+        if PHRASED.get(called) != at:
+            yield from _of_value(argument, name)
 
 
 def _of_pairs(values: list[ast.expr], name: str) -> Iterator[Change]:

@@ -41,7 +41,7 @@ CPU_SECONDS: Final = 90  # a mutant that takes longer hangs: it is noticed too
 MEMORY: Final = 4 * 2**30
 
 # The tests that concern a module; with --all, then those of all the others.
-REQUESTS: Final = ("test_request_vectors", "test_rule_tables_request", "test_request_*")
+REQUESTS: Final = ("test_request_vectors", "test_rule_tables_request", "test_request_*", "test_web_search")
 REPLIES: Final = ("test_stream_vectors", "test_rule_tables_reply", "test_response_*", "test_stream_t*", "test_stream_*")
 FAULTS: Final = ("test_rule_tables_faults", "test_faults_*")
 ARGUMENTS: Final = ("test_rule_tables_arguments", "test_arguments_whole", "test_stream_tools")
@@ -161,7 +161,7 @@ class Results:
 
 def key(mutant: Mutant) -> str:
     text = hashlib.sha256(mutant.file.read_bytes()).hexdigest()[:12]
-    return f"{mutant.file.relative_to(ROOT)} {text} {mutant.number}"
+    return f"{text} {mutant.number} {mutant.label}"
 
 
 def work(

@@ -28,15 +28,9 @@ class Finish(Enum):
     OVERLOADED = auto()
 
 
-# finish_reason in lower case -> what it means
+# finish_reason in lower case -> what it means.  Normal ends (stop, tool_calls, function_call, end_turn, eos, abort,
+# Ollama's load) have no row: so is everything that is not here.
 FINISH: Final = {
-    "stop": Finish.NORMAL,
-    "tool_calls": Finish.NORMAL,
-    "function_call": Finish.NORMAL,
-    "load": Finish.NORMAL,  # Ollama
-    "abort": Finish.NORMAL,
-    "eos": Finish.NORMAL,
-    "end_turn": Finish.NORMAL,
     "length": Finish.LENGTH,
     "max_tokens": Finish.LENGTH,  # Gemini
     "model_length": Finish.CONTEXT,  # Mistral

@@ -161,9 +161,7 @@ def _object(error: dict[str, Any], depth: int) -> Said:
         said.message,
         said.codes + codes,
         said.number if said.number is not None else number,
-        said.limits
-        if said.limits != UNKNOWN
-        else Limits(_count(error, "n_prompt_tokens"), limit=_count(error, "n_ctx")),
+        said.limits if said.limits != UNKNOWN else _limits(error),
         said.retry_after if said.retry_after is not None else _retry_info(error.get("details")),
     )
 

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.support import npm
+from tests.property.test_stream_any_chunks import streams
+from tests.support import grammar, npm
 from tests.support.quiet import assert_quiet
+from tests.support.replies import run, spec, sse
 from tests.support.server_process import ROOT, ServerProcess, clean_environment
+from tests.unit.test_stream_vectors import cases, spec_of
 
 pytestmark = [pytest.mark.opt_in, pytest.mark.timeout(900)]
 SCRIPT = ROOT / "tests" / "data" / "ts" / "sdk.mjs"
+READER = SCRIPT.with_name("streams.mjs")
 
 
 @pytest.fixture(scope="module")
-def seen(embedded: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the script saw."""
+def sdk() -> tuple[str, Path]:
+    """Node, and the folder that the SDK is installed in."""
     home = npm.install("npm-sdk", "@anthropic-ai/sdk@1.12.0", fallback="@anthropic-ai/sdk")
     node = shutil.which("node")
     assert node is not None
+    return node, home
+
+
+@pytest.fixture(scope="module")
+def seen(embedded: ServerProcess, sdk: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the script saw."""
+    node, home = sdk
     done = subprocess.run(
         [node, str(SCRIPT), embedded.url, str(home)],
         env=clean_environment(tmp_path_factory.mktemp("node")),
@@ -75,3 +89,50 @@ def test_errors(seen: dict[str, Any]) -> None:
 async def test_leaving_leaves_nothing_behind(seen: dict[str, Any], embedded: ServerProcess) -> None:
     assert seen["aborted"] == "APIUserAbortError"
     await assert_quiet(embedded.url)
+
+
+def generated(count: int) -> list[list[Any]]:
+    """The same chunk lists every time, of all that an upstream may send."""
+    found: list[list[Any]] = []
+
+    @seed(1)
+    @settings(max_examples=count, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @given(streams)
+    def collect(chunks: list[Any]) -> None:
+        found.append(chunks)
+
+    collect()
+    return found
+
+
+def test_it_reads_every_stream_that_the_translator_makes(sdk: tuple[str, Path], tmp_path: Path) -> None:
+    vectors = [case.values[0] for case in cases("stream")]
+    runs = [run(sse(case["chunks"]), spec_of(case["context"])) for case in vectors]
+    runs += [run(sse(chunks), spec(**more)) for chunks in generated(150) for more in ({}, {"lenient_eof": True})]
+    runs = [(machine, out) for machine, out in runs if machine.started]  # what has not begun is answered with a status
+    assert sum(machine.done for machine, _ in runs) > 30
+    assert sum(not machine.done for machine, _ in runs) > 30
+    done = subprocess.run(
+        [sdk[0], str(READER), str(sdk[1])],
+        env=clean_environment(tmp_path),
+        input=json.dumps([base64.b64encode(out).decode() for _, out in runs]),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    for (_, out), seen in zip(runs, json.loads(done.stdout), strict=True):
+        events = grammar.parse(out)
+        if events[-1]["type"] == "error":
+            assert (seen.get("api"), seen.get("type")) == (True, events[-1]["error"]["type"]), seen
+            continue
+        ours = grammar.message_of(events)
+        assert "message" in seen, (seen, events)
+        for mine, theirs in zip(ours["content"], seen["message"]["content"], strict=True):
+            if isinstance(mine.get("input"), str):  # cut at the limit: it makes of the text what it can
+                mine.pop("input")
+            assert {key: theirs[key] for key in mine} == mine
+        for member in ("id", "model", "role", "stop_reason", "stop_sequence", "stop_details", "usage"):
+            wanted = ours[member]
+            got = seen["message"][member]
+            assert {key: got[key] for key in wanted} == wanted if isinstance(wanted, dict) else got == wanted, member

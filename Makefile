@@ -48,7 +48,7 @@ coverage: setup ## branch coverage of wire, translate, profiles, sse by unit and
 		$(BIN)/python -m coverage report --include="ccproxy_sanic/$$package/*" || failed="$$failed $$package"; \
 	done; [ -z "$$failed" ] || { echo "too little:$$failed" >&2; exit 1; }
 
-mutate: setup ## change every entry of the rule tables, one by one: does a test notice? (docs/mutation.md; about an hour)
+mutate: setup ## change every entry of the rule tables, one by one: does a test notice? (docs/mutation.md; about forty minutes)
 	@$(BIN)/python scripts/mutate.py $(ARGS)
 
 e2e-claude: setup ## Claude Code itself, from npm, through the proxy (needs npm)

@@ -233,6 +233,12 @@ def test_failed_results_say_so_once(content: str, said: str) -> None:
     assert not str(tool_text(content, is_error=False)).startswith("Error:")
 
 
+@pytest.mark.parametrize(("spaces", "says_so"), [(35, True), (36, False)])
+def test_the_word_error_counts_at_the_beginning_only(spaces: int, says_so: bool) -> None:
+    text = " " * spaces + "error"
+    assert tool_text(text, is_error=True) == (text if says_so else f"Error: {text}")
+
+
 def test_attachments_of_results_move_behind_all_tool_messages() -> None:
     messages = talk(
         [

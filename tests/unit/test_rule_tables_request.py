@@ -327,9 +327,11 @@ def test_a_server_tool_s_history_is_left_out(kind: str) -> None:
     ],
 )
 def test_a_block_that_is_not_for_a_user_s_text(kind: str, code: str | None) -> None:
+    known = f"{kind}: not supported" if kind != "brand_new" else "its type is not known"
     block = {"type": kind, "text": "seen", "thinking": "", "data": "d", "tool_name": "x", "tool": WEATHER}
     done = translate(body(messages=[user(text("a"), block)]))
     assert "seen" not in str(done.request.messages)
+    assert code != "block_dropped" or done.adjustments[0].reason == known
     assert [(one.code, one.path) for one in done.adjustments] == ([(code, "messages.0.content.1")] if code else [])
 
 

@@ -21,6 +21,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     name: str
     platform: str = "generic"
 
+    # where requests go
+    api: Literal["chat", "responses", "messages"] = "chat"
+    messages_path: str = ""  # the Messages API's path at this host; "": it follows from the base URL
+    messages_key: Literal["bearer", "x-api-key"] = "bearer"  # the header in which the Messages API takes the key
+
     # the body's fields
     output_cap: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     max_output: int | None = None  # tokens; a larger max_tokens is clamped
@@ -70,6 +75,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     schema: Literal["default", "gemini", "ollama", "grammar"] = "default"
     json_schema: Literal["schema", "object", "prompt"] = "schema"
     web_search: Mapping[str, Any] = {}  # fields of the body that make the provider search the web; {}: it cannot
+    web_search_tool: bool = False  # the Responses API has a search tool of its own
 
     # answers
     lenient_eof: bool = False  # a stream that ends without a finish reason is complete

@@ -15,6 +15,9 @@ from ccproxy_sanic.profiles.model import Profile
 
 MEANINGS: Final[dict[str, str]] = {
     "platform": "The platform's name, for people.",
+    "api": "Which API is spoken: Chat Completions, Responses, or Messages, which is passed through.",
+    "messages_path": "The path of the Messages API at this host; without one it follows from the base URL.",
+    "messages_key": "The header in which the Messages API takes the key.",
     "output_cap": "The field that limits the answer's length.",
     "max_output": "Tokens of the longest answer; a larger `max_tokens` is lowered to it.",
     "max_input": "Tokens of the context, as `/v1/models` tells it.",
@@ -63,6 +66,7 @@ MEANINGS: Final[dict[str, str]] = {
         "Fields that make the provider search the web, with `$max_uses`, `$allowed_domains`, `$blocked_domains`, "
         "`$user_location` or `$nested_location` where the client's go; without any there is no search."
     ),
+    "web_search_tool": "Whether the Responses API offers a `web_search` tool of the provider's.",
     "lenient_eof": "A stream that ends without a finish reason counts as complete.",
 }
 _NAMES: Final = {bool: "`true`, `false`", int: "number", float: "number", str: "text"}

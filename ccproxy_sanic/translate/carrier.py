@@ -3,7 +3,8 @@
 Rule: only what we signed comes back out; everything else is None, never an error.  The key is an argument.
 
 Kinds: ``plain`` (data "", or the reasoning text where the client does not get to see it), ``or`` (OpenRouter's
-reasoning_details, a list), ``oai`` (a Responses reasoning item), ``gem`` ({tool_use id: thought_signature}).
+reasoning_details, a list), ``oai`` (what a Responses reasoning item needs: {id, encrypted_content, phase}), ``gem``
+({tool_use id: thought_signature}).
 """
 
 from __future__ import annotations

@@ -21,4 +21,5 @@ class ReplySpec(msgspec.Struct):
     enforce_stops: tuple[str, ...] = ()  # those the proxy itself must enforce
     thinking: Literal["show", "omit", "drop"] = "show"  # omit: an empty thinking block with its signature
     think_tags: bool = False  # <think>..</think> at the start of content is reasoning
+    opened: bool = False  # message_start has left already, for an upstream that failed before its first content
     lenient_eof: bool = False  # the upstream never says that it has finished

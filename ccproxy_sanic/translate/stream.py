@@ -214,7 +214,8 @@ class StreamTranslator:
             return
         if not self.started:
             self.started = True
-            self._writer.raw(wire.message_start(self._spec.message_id, self._spec.model))
+            if not self._spec.opened:
+                self._writer.raw(wire.message_start(self._spec.message_id, self._spec.model))
         if self.upstream_id is None:
             self.upstream_id, self.upstream_model = chunk.id, chunk.model
         self._usage(chunk)  # row 2

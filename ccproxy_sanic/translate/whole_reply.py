@@ -122,7 +122,7 @@ def reply_of(
 
 def events_of(reply: Reply, spec: ReplySpec) -> bytes:
     """The same answer as a stream, for a client that asked for one (protocol.md 4.1)."""
-    out = [wire.message_start(spec.message_id, spec.model)]
+    out = [] if spec.opened else [wire.message_start(spec.message_id, spec.model)]
     for index, block in enumerate(reply.blocks):
         if isinstance(block, TextBlock):
             out += (wire.text_start(index), _delta(index, "text", block.text))

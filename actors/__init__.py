@@ -21,6 +21,8 @@ from actors.metrics import (
     mailbox_samples,
 )
 from actors.provider import (
+    COOL_DOWNS,
+    Configure,
     Done,
     Endpoint,
     EndpointStatistics,
@@ -45,12 +47,14 @@ from actors.rate_limiter import (
 
 __all__ = [
     "CONTENT_TYPE",
+    "COOL_DOWNS",
     "Abandon",
     "Abortable",
     "Actor",
     "ActorError",
     "Admit",
     "CacheActor",
+    "Configure",
     "Crashed",
     "Done",
     "Endpoint",

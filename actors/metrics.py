@@ -44,6 +44,8 @@ class Exchange(msgspec.Struct, gc=False, kw_only=True):
     first_content_s: float | None = None
     translate_s: float = 0.0
     retries: int = 0
+    route: str = ""  # the rule that chose the endpoints
+    hops: tuple[str, ...] = ()  # every endpoint that was asked, in order
     adjustments: tuple[str, ...] = ()
     bytes_in: int = 0
     bytes_out: int = 0

@@ -1,4 +1,4 @@
-"""Where the work may be done: endpoints with a bounded number of slots.
+"""Where the work may be done: endpoints with a bounded number of slots and interchangeable keys.
 
 Rule: as long as anybody waits for an endpoint, none of its slots is free.  Waiting is in order, bounded in depth, and
 ends at the asker's deadline (at the first tick after it).
@@ -7,197 +7,104 @@ ends at the asker's deadline (at the first tick after it).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from enum import StrEnum
+from itertools import count
 from typing import Final
 
-import msgspec
-
 from actors.kernel import Actor, Clock, Reply
-from actors.lease import TIME_TO_LIVE, Lease, LeaseTable
-from actors.messages import Query, Refused, Tick
+from actors.messages import Tick
+from actors.provider_books import COOL_DOWNS, Desk, EndpointStatistics, Place, ProviderBooks, ProviderStatistics
+from actors.provider_keys import NOWHERE
+from actors.provider_messages import Configure, Done, Endpoint, Open, Outcome, ProviderLease, Unavailable
+
+__all__ = [
+    "COOL_DOWNS",
+    "RETRY",
+    "Configure",
+    "Done",
+    "Endpoint",
+    "EndpointStatistics",
+    "Open",
+    "Outcome",
+    "ProviderActor",
+    "ProviderBooks",
+    "ProviderLease",
+    "ProviderStatistics",
+    "Unavailable",
+]
 
 # Nobody knows when a slot comes free; a second is long enough not to be hammered.
 RETRY: Final = 1.0
+TOO_LATE: Final = "no slot came free in time"
 
 
-class Outcome(StrEnum):
-    """How the work under a lease ended."""
-
-    OK = "ok"
-    CLIENT_FAULT = "client_fault"  # the endpoint was right to refuse
-    UPSTREAM_FAULT = "upstream_fault"
-    THROTTLED = "throttled"
-    TIMEOUT = "timeout"
-    BROKEN = "broken"  # ended in the middle
-    CANCELLED = "cancelled"  # nobody wanted it any more
-
-
-class Endpoint(msgspec.Struct, frozen=True):
-    """``slots`` leases at a time (``None``: unlimited), up to ``queue`` askers waiting for one."""
-
-    name: str
-    slots: int | None = None
-    queue: int = 1024
-
-    def __post_init__(self) -> None:
-        if self.slots is not None and self.slots < 1:
-            raise ValueError("slots must be at least 1")
-        if self.queue < 0:
-            raise ValueError("queue must not be below 0")
-
-
-class Unavailable(Refused):
-    """No slot by the deadline, too many waiting already, or no endpoint left to try."""
-
-
-class ProviderLease(Lease):
-    """One slot of ``endpoint``."""
-
-    __slots__ = ()
-    key: str
-
-    @property
-    def endpoint(self) -> str:
-        return self.key
-
-    def done(self, outcome: Outcome) -> None:
-        """Give the slot back and say how it went.  Idempotent: the first outcome counts.
-
-        Work still attached is aborted whatever the outcome: detach what has ended well first.
-        """
-        self._give_back(Done(self, outcome))
-
-    def release(self) -> None:
-        """``done(Outcome.CANCELLED)``."""
-        self.done(Outcome.CANCELLED)
-
-
-class Open(Query[ProviderLease], frozen=True):
-    """A slot of the first of ``endpoints`` that has one and is not in ``tried``; waits for one until the deadline."""
-
-    endpoints: tuple[str, ...]
-    tried: frozenset[str] = frozenset()
-
-
-class Done(msgspec.Struct, frozen=True, gc=False):
-    """A lease comes back (sent by :meth:`ProviderLease.done`)."""
-
-    lease: ProviderLease
-    outcome: Outcome
-
-
-class EndpointStatistics(msgspec.Struct, frozen=True):
-    """Totals since the start, restarts included.  ``waiting`` may count, up to the next tick, askers who have left."""
-
-    name: str
-    slots: int | None
-    in_flight: int
-    waiting: int
-    ok: int
-    failed: dict[Outcome, int]  # every outcome but OK
-
-
-class ProviderStatistics(msgspec.Struct, frozen=True):
-    endpoints: tuple[EndpointStatistics, ...]
-    refused: int
-    leases_lost: int
-
-
-class _Desk:
-    """One endpoint: its outcomes, and the line in front of it (of the living instance: a new one begins a new line)."""
-
-    __slots__ = ("endpoint", "line", "outcomes")
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.outcomes = dict.fromkeys(Outcome, 0)
-        self.line: OrderedDict[Reply, tuple[_Desk, ...]] = OrderedDict()  # -> all the lines it stands in
-
-
-class ProviderBooks:
-    """What survives a restart: the leases in flight and the totals.  ``ttl`` in seconds."""
-
-    def __init__(self, endpoints: Iterable[Endpoint], ttl: float = TIME_TO_LIVE) -> None:
-        self.leases: LeaseTable[ProviderLease] = LeaseTable(ttl)
-        self.desks = {endpoint.name: _Desk(endpoint) for endpoint in endpoints}
-        self.refused = 0
-
-    def __repr__(self) -> str:
-        return f"<ProviderBooks {', '.join(self._describe(desk) for desk in self.desks.values())}>"
-
-    def _describe(self, desk: _Desk) -> str:
-        slots = "unlimited" if desk.endpoint.slots is None else desk.endpoint.slots
-        name = desk.endpoint.name
-        return f"{name} | slots {self.leases.count(name)}/{slots}, waiting {len(desk.line)}"
-
-    def statistics(self) -> ProviderStatistics:
-        return ProviderStatistics(
-            endpoints=tuple(
-                EndpointStatistics(
-                    name=name,
-                    slots=desk.endpoint.slots,
-                    in_flight=self.leases.count(name),
-                    waiting=len(desk.line),
-                    ok=desk.outcomes[Outcome.OK],
-                    failed={outcome: n for outcome, n in desk.outcomes.items() if outcome is not Outcome.OK},
-                )
-                for name, desk in self.desks.items()
-            ),
-            refused=self.refused,
-            leases_lost=self.leases.lost,
-        )
-
-
-class ProviderActor(Actor[Open | Done | Tick]):
+class ProviderActor(Actor[Open | Done | Configure | Tick]):
     """Grants slots; keeps those who wait for one, in order, each in the lines of all endpoints it may use."""
 
     def __init__(self, books: ProviderBooks, clock: Clock) -> None:
         self._books, self._clock = books, clock
+        self._numbers = count()
 
     def started(self) -> None:
         self._books.leases.prune()
+        self._books.forget()
         for desk in self._books.desks.values():
             desk.line = OrderedDict()  # those who stood in the old one are delivered again
 
-    def handle(self, message: Open | Done | Tick, reply: Reply) -> None:
+    def handle(self, message: Open | Done | Configure | Tick, reply: Reply) -> None:
         match message:
             case Open():
-                self._open(message, reply)
-            case Done(lease, outcome):
-                self._books.leases.discard(lease)
-                desk = self._books.desks[lease.endpoint]
-                desk.outcomes[outcome] += 1
-                self._serve(desk)
+                self._open(message, reply, self._clock())
+            case Done():
+                self._done(message, self._clock())
+            case Configure(endpoints):
+                self._configure(endpoints, self._clock())
+                reply.ok()
             case Tick():
                 self._sweep(self._clock())
 
-    def _open(self, query: Open, reply: Reply) -> None:
-        desks: list[_Desk] = []
-        for name in query.endpoints:
-            desk = self._books.desks.get(name)
-            if desk is None or name in query.tried:
+    def _open(self, query: Open, reply: Reply, now: float) -> None:
+        books, names, spent = self._books, query.endpoints, query.spent
+        home = books.affinities.find(query.affinity, now) if query.affinity else NOWHERE
+        if home[0] in names:
+            names = (home[0], *names)
+        full: list[Desk] = []
+        soonest: tuple[float, Desk, int] | None = None  # of the keys that cool
+        for name in names:
+            desk = books.desks.get(name)
+            if desk is None or (spent and not desk.keys.unspent(spent)):
                 continue
-            if self._free(desk):
-                self._grant(desk, reply)
+            if not self._free(desk):
+                full.append(desk)
+                continue
+            key = desk.keys.take(spent, now, home)
+            rest = desk.keys.rest(key, now) if desk.keys.cooling else 0.0
+            if not rest:
+                self._grant(desk, key, query, reply, now)
                 return
-            desks.append(desk)
-        if not desks:
+            if soonest is None or rest < soonest[0]:
+                soonest = rest, desk, key
+        if soonest is not None:
+            _, desk, key = soonest
+            self._grant(desk, key, query, reply, now)
+        elif full:
+            self._wait(full, query, reply, now)
+        else:
             self._refuse(reply, "no endpoint left to try")
-            return
-        now = self._clock()
+
+    def _wait(self, desks: list[Desk], query: Open, reply: Reply, now: float) -> None:
         lines = tuple(desk for desk in desks if self._room(desk, now))
         if not lines:
             self._refuse(reply, "too many are waiting")
             return
+        place = Place(next(self._numbers), query, lines)
         for desk in lines:
-            desk.line[reply] = lines
+            desk.line[reply] = place
 
-    def _free(self, desk: _Desk) -> bool:
+    def _free(self, desk: Desk) -> bool:
         slots = desk.endpoint.slots
         return slots is None or self._books.leases.count(desk.endpoint.name) < slots
 
-    def _room(self, desk: _Desk, now: float) -> bool:
+    def _room(self, desk: Desk, now: float) -> bool:
         """Whether one more may join the line.  Who gave up stands in front, mostly; ticks find the rest."""
         line = desk.line
         while len(line) >= desk.endpoint.queue and line:
@@ -207,37 +114,75 @@ class ProviderActor(Actor[Open | Done | Tick]):
             self._dismiss(desk, first)
         return len(line) < desk.endpoint.queue
 
-    def _grant(self, desk: _Desk, reply: Reply) -> None:
-        lease = self._books.leases.add(ProviderLease(desk.endpoint.name, self.ref), self._clock())
+    def _grant(self, desk: Desk, key: int, query: Open, reply: Reply, now: float) -> None:
+        books = self._books
+        lease = books.leases.add(ProviderLease(desk.endpoint.name, self.ref), now)
+        lease.ring, lease.key_index, lease.affinity = desk.keys, key, query.affinity
         if not reply.ok(lease):
-            self._books.leases.discard(lease)
+            books.leases.discard(lease)
 
     def _refuse(self, reply: Reply, reason: str) -> None:
         self._books.refused += reply.fail(Unavailable(RETRY, reason))
 
-    def _leave(self, desk: _Desk, reply: Reply) -> None:
-        for other in desk.line[reply]:
+    def _leave(self, desk: Desk, reply: Reply) -> Open:
+        place = desk.line[reply]
+        for other in place.lines:
             other.line.pop(reply, None)  # a query may name an endpoint twice
+        return place.query
 
-    def _dismiss(self, desk: _Desk, reply: Reply) -> None:
+    def _dismiss(self, desk: Desk, reply: Reply) -> None:
         """Out of line without a slot: too late, or gone."""
         self._leave(desk, reply)
-        self._refuse(reply, "no slot came free in time")
+        self._refuse(reply, TOO_LATE)
 
-    def _serve(self, desk: _Desk) -> None:
+    def _serve(self, desk: Desk, now: float) -> None:
         """Give free slots to those in line."""
-        now = self._clock()
         while desk.line and self._free(desk):
             first = next(iter(desk.line))
             if first.wanted(now):
-                self._leave(desk, first)
-                self._grant(desk, first)
+                query = self._leave(desk, first)
+                home = self._books.affinities.find(query.affinity, now)
+                self._grant(desk, desk.keys.take(query.spent, now, home), query, first, now)
             else:
                 self._dismiss(desk, first)
 
+    def _done(self, note: Done, now: float) -> None:
+        books, lease, outcome = self._books, note.lease, note.outcome
+        books.leases.discard(lease)
+        desk = books.desks.get(lease.key) or books.leaving.get(lease.key)
+        if desk is None:
+            return  # a restart took this lease back, and it was the last of a removed endpoint
+        desk.outcomes[outcome] += 1
+        if outcome is Outcome.OK:
+            if lease.ring.cooling:
+                lease.ring.warm(lease.key_index)
+            if lease.affinity:
+                books.affinities.remember(lease.affinity, (lease.key, lease.key_index), now)
+        elif outcome in COOL_DOWNS:
+            lease.ring.cool(lease.key_index, now + COOL_DOWNS[outcome].seconds(note.retry_after))
+        if desk.line:
+            self._serve(desk, now)
+        elif books.leaving:
+            books.forget()
+
+    def _configure(self, endpoints: tuple[Endpoint, ...], now: float) -> None:
+        places: dict[Reply, Place] = {}
+        for desk in self._books.desks.values():
+            places.update(desk.line)
+            desk.line = OrderedDict()
+        self._books.configure(endpoints)
+        for reply, place in sorted(places.items(), key=lambda item: item[1].number):
+            if reply.wanted(now):
+                self._open(place.query, reply, now)
+            else:
+                self._refuse(reply, TOO_LATE)
+
     def _sweep(self, now: float) -> None:
         for lease in self._books.leases.sweep(now):
-            self._serve(self._books.desks[lease.endpoint])
-        for desk in self._books.desks.values():
+            if (came_free := self._books.desks.get(lease.key)) is not None:
+                self._serve(came_free, now)
+        self._books.forget()
+        for desk in self._books.all():
+            desk.keys.sweep(now)
             for reply in [reply for reply in desk.line if not reply.wanted(now)]:
                 self._dismiss(desk, reply)

@@ -21,14 +21,16 @@ import msgspec
 from ccproxy_sanic import __version__, catalog, profiles_command
 from ccproxy_sanic.masking import Secret, mask
 from ccproxy_sanic.ops import neighbour
-from ccproxy_sanic.profiles import CatalogError
-from ccproxy_sanic.settings import Fault, Report, Settings, examine
+from ccproxy_sanic.routing import Facts, describe
+from ccproxy_sanic.routing.fields import ROLES
+from ccproxy_sanic.settings import Report, Settings
 from ccproxy_sanic.settings_table import SECTIONS, Setting
 
 FAULTY: Final = 2  # exit code
 ENV_FILE: Final = Path(".env")
 _PORTS_TRIED: Final = 100
 _OUTSIDE: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (what a client on this machine says instead)
+DEMO: Final = "the embedded demo model"
 
 REAL_PROVIDER: Final = """\
   a real provider:  OPENAI_API_KEY=sk-...        {command}    (OpenAI)
@@ -56,13 +58,15 @@ def address(settings: Settings) -> str:
 
 def banner(settings: Settings, command: str) -> str:
     """What a person needs to know when it serves: three to eight lines."""
-    upstream = settings.upstream
+    upstream, routes = settings.upstream, settings.routes
     lines = [f"ccproxy {__version__} on {address(settings)}"]
-    if upstream.demo:
-        lines += ["  no key is set: the embedded demo model answers, a script", REAL_PROVIDER.format(command=command)]
-    else:
+    if routes is not None:
+        lines.append(f"  routes:           {describe.briefly(routes)}")
+    if not upstream.demo:
         models = f"big {settings.big_model_name}, small {settings.small_model_name}"
         lines.append(f"  upstream:         {upstream.label} ({upstream.base_url}), {models}")
+    elif routes is None:
+        lines += ["  no key is set: the embedded demo model answers, a script", REAL_PROVIDER.format(command=command)]
     token = "<one of CCPROXY_AUTH_TOKENS>" if settings.auth_tokens else "any"
     lines.append(CLAUDE_CODE.format(url=address(settings), token=shlex.quote(token)))
     return "\n".join(lines)
@@ -94,43 +98,62 @@ def table(report: Report) -> str:
         if rows:
             lines += [title, *(_row(setting, report) for setting in rows), ""]
     if report.settings is not None:
-        upstream = report.settings.upstream
-        where = "the embedded demo model" if upstream.demo else f"{upstream.label} at {upstream.base_url}"
-        lines.append(f"requests go to {where}, {'with' if upstream.api_key else 'without'} a key")
+        lines += _ways(report.settings)
     return "\n".join(lines)
+
+
+def _ways(settings: Settings) -> list[str]:
+    """Where requests go."""
+    upstream, routes, default = settings.upstream, settings.routes, settings.routing.default
+    lines = [] if routes is None else [describe.table(routes, upstream.base_url if default else None), ""]
+    if default is not None:
+        which = "requests" if routes is None else "requests that no rule takes"
+        where = DEMO if upstream.demo else f"{upstream.label} at {upstream.base_url}"
+        lines.append(f"{which} go to {where}, {'with' if upstream.api_key else 'without'} a key")
+    return lines
 
 
 def _row(setting: Setting, report: Report) -> str:
     return f"  {setting.name:<27} {_value(setting, report.values[setting.name]):<40} {report.sources[setting.name]}"
 
 
-def examined(environ: Mapping[str, str]) -> Report:
-    """What the settings say, and whether the profiles they name are good: the one thing they can't know themselves."""
-    report = examine(environ, ENV_FILE)
-    setting = "CCPROXY_PROFILES"
-    try:
-        known = catalog.read(report.values[setting])
-        setting = "CCPROXY_PROFILE"
-        if name := report.values[setting]:
-            known.build(name)
-    except CatalogError as error:
-        fault = Fault(setting, mask(str(error)))
-        return report._replace(settings=None, faults=(*report.faults, fault))
-    return report
-
-
 def check(environ: Mapping[str, str], out: TextIO) -> int:
     """``ccproxy check``."""
-    report = examined(environ)
+    report = catalog.examined(environ, ENV_FILE)
     print(table(report), file=out)
     _say(report.warnings, "warning", out)
     _say(report.faults, "fault", out)
     return FAULTY if report.faults else 0
 
 
+def route(environ: Mapping[str, str], given: argparse.Namespace, out: TextIO) -> int:
+    """``ccproxy check --route``: what would become of a request."""
+    report = catalog.examined(environ, ENV_FILE)
+    settings = report.settings
+    if settings is None:
+        _say(report.faults, "fault", out)
+        return FAULTY
+    routing = settings.routing
+    where = {spec.name: spec.base_url for spec in settings.routes.upstreams} if settings.routes else {}
+    if routing.default is not None:
+        where[routing.default] = settings.upstream.base_url or DEMO
+    facts = Facts(given.route, given.role, given.tokens, given.thinking, given.images)
+    print(describe.explanation(routing, facts, given.session, where), file=out)
+    return 0
+
+
+def _add_route_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--route", metavar="MODEL", help="say instead where a request for this model would go")
+    parser.add_argument("--role", choices=ROLES, default="", help="the request's role in Claude Code; without: none")
+    parser.add_argument("--tokens", type=int, default=0, metavar="N", help="its estimated size")
+    parser.add_argument("--thinking", action="store_true", help="it asks for thinking")
+    parser.add_argument("--images", action="store_true", help="it holds an image")
+    parser.add_argument("--session", default="", metavar="ID", help="its session, which keeps to one target")
+
+
 def profiles(environ: Mapping[str, str], given: argparse.Namespace, out: TextIO) -> int:
     """``ccproxy profiles``."""
-    report = examined(environ)
+    report = catalog.examined(environ, ENV_FILE)
     faults = [fault for fault in report.faults if fault.name.startswith("CCPROXY_PROFILE")]
     if faults:
         _say(faults, "fault", out)
@@ -170,7 +193,7 @@ def cannot_listen(settings: Settings, error: OSError, command: str) -> str:
 
 def serve(environ: Mapping[str, str], out: TextIO) -> int:
     """``ccproxy serve``: settings, address, banner, server."""
-    report = examined(environ)
+    report = catalog.examined(environ, ENV_FILE)
     settings = report.settings
     _say(report.warnings, "warning", out)
     if settings is None:
@@ -204,7 +227,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"ccproxy {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     verbs.add_parser("serve", help="serve on HOST:PORT until SIGTERM")
-    verbs.add_parser("check", help="show the effective settings and everything that is wrong with them")
+    checking = verbs.add_parser("check", help="show the effective settings and everything that is wrong with them")
+    _add_route_arguments(checking)
     verbs.add_parser("demo", help="serve the demo model alone", add_help=False)
     profiles_command.add_arguments(verbs.add_parser("profiles", help="list the profiles, or explain one's choice"))
     given, rest = parser.parse_known_args(arguments)
@@ -217,6 +241,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if given.verb == "check":
+        if given.route is not None:
+            return route(os.environ, given, sys.stdout)
+        if any((given.role, given.tokens, given.thinking, given.images, given.session)):
+            parser.error("what a request is like is asked together with --route MODEL")
         return check(os.environ, sys.stdout)
     if given.verb == "profiles":
         return profiles(os.environ, given, sys.stdout)

@@ -10,11 +10,13 @@ import random
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _FOREIGN_ID_MAX: Final = 128
+_SHOWN_MAX: Final = 200  # characters of a foreign name that a header shows
 
 SESSION_HEADER: Final = "x-claude-code-session-id"  # claude-code.md 2
 HOP_HEADER: Final = "x-ccproxy-hop"  # names of the proxies a request has already passed
@@ -35,7 +37,9 @@ class Caller(msgspec.Struct, frozen=True):
 class RequestContext(msgspec.Struct, gc=False):
     """``started`` and ``deadline`` are seconds of the loop's clock, ``began`` of a finer one.
 
-    Token counts are Anthropic's (input without cached tokens).
+    Token counts are Anthropic's (input without cached tokens).  ``hops`` are the upstreams that were asked, the last
+    one answers; ``notes`` are ``adjustments`` with their fields, as a header shows them; ``upstream_headers`` came
+    from an upstream that speaks the client's own protocol.
     """
 
     request_id: str
@@ -63,6 +67,10 @@ class RequestContext(msgspec.Struct, gc=False):
     cache_write_tokens: int = 0
     thinking_tokens: int = 0
     adjustments: tuple[str, ...] = ()
+    notes: str = ""
+    rule: str = ""
+    hops: tuple[str, ...] = ()
+    upstream_headers: Mapping[str, str] = {}
     shared: bool = False
 
     def server_timing(self) -> str:
@@ -72,9 +80,27 @@ class RequestContext(msgspec.Struct, gc=False):
             f"upstream;dur={self.upstream_s * 1e3:.2f}"
         )
 
+    def account(self) -> dict[str, str]:
+        """The headers that tell what became of the request: model, way and adjustments."""
+        headers: dict[str, str] = {}
+        if self.upstream_model:
+            headers["x-upstream-model"] = shown(self.upstream_model)
+        if self.hops:
+            headers["x-ccproxy-route"] = ", ".join(self.hops)
+        if self.notes:
+            headers["x-ccproxy-adjustments"] = self.notes
+        return headers
+
 
 NOBODY: Final = Caller(name="", key="")
 current: ContextVar[RequestContext | None] = ContextVar("ccproxy_request", default=None)
+
+
+def shown(name: str) -> str:
+    """A foreign name as a header may hold it: printable ASCII, the rest percent-encoded, not without end."""
+    if len(name) > _SHOWN_MAX or not name.isascii() or not name.isprintable():
+        name = quote(name[:_SHOWN_MAX], safe="/:@ ", errors="replace")[:_SHOWN_MAX]
+    return name
 
 
 def foreign_id(value: str | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
+from ccproxy_sanic.columns import aligned
 from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.profiles import Catalog, resolve, select
 from ccproxy_sanic.profiles.resolver import host_of
@@ -37,7 +38,6 @@ EXAMPLE: Final[Mapping[str, Any]] = {
     "tool_choice": {"type": "auto"},
     "messages": [{"role": "user", "content": "How is the weather in Paris?"}],
 }
-_WIDEST: Final = 40  # characters that a column is aligned to
 _HEADINGS: Final = ("NAME", "PLATFORM", "FILE", "HOSTS")
 
 
@@ -118,6 +118,4 @@ def _indented(data: bytes) -> str:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [min(_WIDEST, max(map(len, column))) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    return "\n".join(lines) + "\n"
+    return "\n".join(aligned(rows)) + "\n"

@@ -1,8 +1,9 @@
 """The client's wire, from commit to end: the only caller of ``request.respond``.
 
 Rule: one writer per client connection, and two points that are not one.  *Committed*: the status line is out, so a
-fault can only be an SSE ``error`` event.  *Spoken*: first content is out, so nothing may be tried again.  Sanic ends a
-body cleanly after a raise, so nothing may raise past this module once it has committed (ARCHITECTURE.md 1.5).
+fault can only be an SSE ``error`` event.  *Spoken*: first content is out, so nothing may be tried again; between the
+two lies *opened*: message_start is out, which no second upstream may send again.  Sanic ends a body cleanly after a
+raise, so nothing may raise past this module once it has committed (ARCHITECTURE.md 1.5).
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Client:
         "committed",
         "ctx",
         "headers",
+        "opened",
         "spoken",
         "status",
     )
@@ -88,7 +90,7 @@ class Client:
         self.ctx, self._request, self._clock = ctx, request, clock
         self._ping_after, self._ping_every, self._on_spoken = ping_after, ping_every, on_spoken
         self.headers: dict[str, str] = {}  # sent with whatever answer it becomes
-        self.committed = self.spoken = self._busy = self._ended = False
+        self.committed = self.opened = self.spoken = self._busy = self._ended = False
         self.status = 0
         self._wrote_at = self._read_at = ctx.started
         self._response: BaseHTTPResponse | None = None
@@ -112,7 +114,14 @@ class Client:
         await response.send(end_stream=True)
 
     def _standing(self) -> dict[str, str]:
-        return {"request-id": self.ctx.request_id, "server-timing": self.ctx.server_timing(), **self.headers}
+        ctx = self.ctx
+        return {
+            **ctx.upstream_headers,
+            "request-id": ctx.request_id,
+            "server-timing": ctx.server_timing(),
+            **ctx.account(),
+            **self.headers,
+        }
 
     # -- streams
 
@@ -172,6 +181,7 @@ class Client:
                         if machine.done:
                             await self.end(data)
                             return
+                        self.opened = True
                         await self.send(data)
                     if machine.fault is not None:
                         raise machine.fault
@@ -183,6 +193,7 @@ class Client:
             data = machine.close()
             if machine.fault is not None:
                 if data:
+                    self.opened = True
                     await self.send(data)
                 raise broken or machine.fault
             if machine.spoken and not self.spoken:

@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import logging
 import os
+import random
 import secrets
 import time
 import weakref
@@ -23,7 +24,7 @@ import msgspec
 
 from actors import (
     CacheActor,
-    Endpoint,
+    Configure,
     Flights,
     Limits,
     MetricsActor,
@@ -41,15 +42,13 @@ from actors import (
 from ccproxy_sanic import catalog, demo
 from ccproxy_sanic.auth import Token
 from ccproxy_sanic.errors import Draining, ProxyError
+from ccproxy_sanic.fleet import Fleet, fleet_of
 from ccproxy_sanic.look import Profiles
 from ccproxy_sanic.ops.logging import LogWriter
 from ccproxy_sanic.pipeline import House
-from ccproxy_sanic.routing import ModelMap
 from ccproxy_sanic.settings import Settings
 from ccproxy_sanic.tokens import Memory, TokenCounter, pool_size
 from ccproxy_sanic.upstream import transport
-from ccproxy_sanic.upstream.exchange import Deadlines
-from ccproxy_sanic.upstream.target import Target
 from ccproxy_sanic.watch import Watch
 
 log = logging.getLogger("ccproxy")
@@ -99,23 +98,13 @@ class Runtime:
         self._idle = asyncio.Event()
         self.hop = secrets.token_hex(8)
         self.tokens = tuple(Token(token.name, token.token.reveal()) for token in settings.auth_tokens)
-        self.models = ModelMap(
-            big=settings.big_model_name,
-            small=settings.small_model_name,
-            exact=settings.model_map,
-            unknown=settings.unknown_model,
-        )
-        self.endpoint = settings.upstream.label
-        forced = "demo" if settings.upstream.demo else settings.profile
-        self.profiles = Profiles(catalog.read(settings.profiles), forced)
-        self._looks: list[asyncio.Task[None]] = []
+        self.profiles = Profiles(catalog.read(settings.profiles))
+        self._looks: set[asyncio.Task[None]] = set()
         self.log_writer = LogWriter(settings)
         self.counter = _counter(settings)
         self.demo: demo.DemoServer | None = None
         self._flights, self._rates = Flights(), RateBooks(settings.stream_timeout + LEASE_MARGIN)
-        self._endpoints = ProviderBooks(
-            [Endpoint(self.endpoint, slots=settings.upstream_slots)], settings.stream_timeout + LEASE_MARGIN
-        )
+        self._endpoints = ProviderBooks((), settings.stream_timeout + LEASE_MARGIN)
         self._closing: set[asyncio.Task[Any]] = set()
         self._elders: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
 
@@ -130,19 +119,38 @@ class Runtime:
         settings, loop = self.settings, asyncio.get_running_loop()
         self._elders.update(asyncio.all_tasks(loop))
         self.log_writer.start()
-        base_url = settings.upstream.base_url
-        if settings.upstream.demo:
+        if settings.upstream.demo and settings.routing.default is not None:
             self.demo = await demo.start(pace=settings.demo_pace)
-            base_url = self.demo.base_url
         self.watch = Watch(loop.time)
         self.supervisor = Supervisor(on_escalate=self._escalate)
-        self.house = await self._build(base_url, loop.time)
-        for target in filter(self.profiles.is_unsure, self.house.targets.values()):
-            looking = self.profiles.look(self.house.transport, target, self._close_later)
-            self._looks.append(loop.create_task(looking, name="ccproxy:look"))
+        fleet = self._fleet()
+        self.house = await self._build(fleet, loop.time)
+        await self.house.provider.ask(Configure(fleet.endpoints))
+        self._look()
         self.watch.start()
 
-    async def _build(self, base_url: str, clock: Callable[[], float]) -> House:
+    def _fleet(self) -> Fleet:
+        base_url = self.demo.base_url if self.demo is not None else self.settings.upstream.base_url
+        return fleet_of(self.settings, self.hop, base_url)
+
+    def _look(self) -> None:
+        """Ask the upstreams that only a look can tell who they are."""
+        for target in filter(self.profiles.is_unsure, self.house.upstreams.targets.values()):
+            looking = self.profiles.look(self.house.transport, target, self._close_later)
+            task = asyncio.get_running_loop().create_task(looking, name="ccproxy:look")
+            self._looks.add(task)
+            task.add_done_callback(self._looks.discard)
+
+    async def reroute(self, settings: Settings) -> None:
+        """Use the routes of these settings from now on; requests that run keep the ones that they began with."""
+        self.settings = settings
+        self.log_writer.hide(settings.secrets)
+        fleet = self._fleet()
+        await self.house.provider.ask(Configure(fleet.endpoints))
+        self.house.upstreams = fleet.upstreams
+        self._look()
+
+    async def _build(self, fleet: Fleet, clock: Callable[[], float]) -> House:
         settings, start = self.settings, self.supervisor.start
         limits = Limits(
             requests_per_minute=settings.rate_limit_per_minute,
@@ -158,27 +166,20 @@ class Runtime:
         )
         for ref in (limiter, cache, provider):
             ref.every(TICK, Tick())
-        key = settings.upstream.api_key
-        target = Target(
-            self.endpoint,
-            base_url,
-            authorization=f"Bearer {key.reveal()}" if key else None,
-            hop=self.hop,
-            deadlines=Deadlines(
-                connect=settings.connect_timeout, first_byte=settings.first_byte_timeout, idle=settings.idle_timeout
-            ),
-        )
         return House(
             limiter=limiter,
             cache=cache,
             provider=provider,
             metrics=metrics,
             transport=transport.build(settings.engine, ca_file=str(settings.ca_file) if settings.ca_file else None),
-            targets={target.name: target},
+            upstreams=fleet.upstreams,
             profile_of=self.profiles.of,
+            api_of=self.profiles.api_of,
+            learn_api=self.profiles.learn_api,
             clock=clock,
             timer=time.perf_counter,
             now=time.time,
+            chance=random.random,
             carrier_key=_carrier_key(settings),
             closer=self._close_later,
             strict=settings.strict,
@@ -297,6 +298,7 @@ def _carrier_key(settings: Settings) -> bytes:
     no session its reasoning; a server without a key gets a new one at each start."""
     if settings.carrier_key is not None:
         return settings.carrier_key.reveal().encode()
-    if settings.upstream.api_key is not None:
-        return hmac.digest(settings.upstream.api_key.reveal().encode(), b"ccproxy carrier", hashlib.sha256)
+    routed = (key for upstream in (settings.routes.upstreams if settings.routes else ()) for key in upstream.keys)
+    if (key := settings.upstream.api_key or next(routed, None)) is not None:
+        return hmac.digest(key.reveal().encode(), b"ccproxy carrier", hashlib.sha256)
     return secrets.token_bytes(32)

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from ccproxy_sanic.runtime import Runtime
 log = logging.getLogger("ccproxy")
 LAST_BYTES: Final = 0.5  # seconds that closing connections have to be read to their end
 BACKSTOP: Final = 30  # seconds
+ENV_FILE: Final = Path(".env")
 BACKLOG: Final = 4096  # 10,000 connects took 83 s at Sanic's default of 100, 2.4 s at this (sanic-and-httpx.md G)
 _serial = itertools.count(1)
 
@@ -122,7 +124,7 @@ def build_app(conf: settings.Settings) -> Sanic[Any, Any]:
 
 def create_app(_args: object = None) -> Sanic[Any, Any]:
     """Sanic's factory: its command line first calls it with its own arguments (sanic-and-httpx.md A.1)."""
-    return build_app(settings.load(os.environ, Path(".env")))
+    return build_app(settings.load(os.environ, ENV_FILE))
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -181,6 +183,37 @@ async def _closed(server: Any) -> None:
                 await asyncio.sleep(0.01)
 
 
+async def _reroute(runtime: Runtime) -> None:
+    """Read the routes again; a file that can't be used changes nothing."""
+    try:
+        again = settings.reread(runtime.settings, os.environ, ENV_FILE)
+    except settings.SettingsError as error:
+        for fault in error.faults:
+            log.error("%s; the old routes stay", fault)
+        return
+    await runtime.reroute(again)
+    if again.routes is not None:
+        log.info("routes read again: %d upstreams, %d rules", len(again.routes.upstreams), len(again.routes.rules))
+
+
+def _obey_hangups(runtime: Runtime, stop: asyncio.Event) -> None:
+    """SIGHUP reads the routes again, unless it comes because the terminal was closed."""
+    loop = asyncio.get_running_loop()
+    reading: set[asyncio.Task[None]] = set()
+    on_terminal = sys.stdin is not None and sys.stdin.isatty()
+
+    def hang_up() -> None:
+        if on_terminal and not sys.stdin.isatty():
+            stop.set()
+            return
+        task = loop.create_task(_reroute(runtime), name="ccproxy:reroute")
+        reading.add(task)
+        task.add_done_callback(reading.discard)
+
+    with contextlib.suppress(NotImplementedError, AttributeError):  # Windows
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+
+
 async def _serve(conf: settings.Settings, sock: socket.socket) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -191,6 +224,8 @@ async def _serve(conf: settings.Settings, sock: socket.socket) -> int:
     runtime: Runtime = app.ctx.runtime
     runtime.on_fatal = stop.set
     server = await start_server(app, sock)
+    if conf.routes is not None:
+        _obey_hangups(runtime, stop)
     log.info("listening on %s:%s", *sock.getsockname()[:2])
     await stop.wait()
     await stop_server(server)

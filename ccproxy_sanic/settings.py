@@ -17,7 +17,9 @@ import msgspec
 from dotenv.parser import parse_stream
 
 from ccproxy_sanic.masking import Secret, mask
-from ccproxy_sanic.settings_table import TABLE, AuthToken, CachePolicy, Engine, UnknownModel
+from ccproxy_sanic.routing import DEFAULT, ModelMap, Routing, file, routing_of
+from ccproxy_sanic.settings_parsers import Api, AuthToken, content
+from ccproxy_sanic.settings_table import TABLE, CachePolicy, Engine, UnknownModel
 from ccproxy_sanic.settings_upstream import (
     DEFAULT_MODELS,
     EVERYWHERE,
@@ -40,6 +42,8 @@ _CLOSE: Final = 0.85  # similarity from which a foreign name is taken for a miss
 _ALIASES: Final = {"OPENAI_API_BASE": "OPENAI_BASE_URL"}  # the old name of OpenAI's own library
 _SHORT_TOKEN: Final = 16
 _FOREIGN_ENDS: Final = tuple(f"_{name}" for name in TABLE)
+ROUTES: Final = "CCPROXY_ROUTES"
+_UPSTREAM: Final = ("OPENAI_API_KEY", "OPENROUTER_API_KEY", "OPENAI_BASE_URL")  # with none of them it is the demo
 LOGS: Final = ("LOG_FILE_PATH", "ERROR_LOG_FILE_PATH")
 
 
@@ -47,7 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force.  Fields are the variables in lower case without ``CCPROXY_``; None is "not set" or "unlimited".
 
     Times are seconds.  ``upstream`` is what the keys and OPENAI_BASE_URL mean together; ``rate_limit_per_minute`` is
-    None where the limit is off; ``ca_file`` is CCPROXY_CA_FILE, else SSL_CERT_FILE; ``warnings`` are for a person.
+    None where the limit is off; ``ca_file`` is CCPROXY_CA_FILE, else SSL_CERT_FILE; ``routes`` is what the file of that
+    name says, ``api`` is the one of ``upstream``; ``warnings`` are for a person.
     """
 
     upstream: Upstream
@@ -58,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     small_model_name: str
     model_map: dict[str, str]
     unknown_model: UnknownModel
+    api: Api | None
+    routes: file.Routes | None
     profile: str | None
     profiles: Path | None
     engine: Engine
@@ -104,7 +111,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def secrets(self) -> tuple[Secret, ...]:
         """All that must never be printed, for the log's mask."""
         keys = (self.openai_api_key, self.openrouter_api_key, self.carrier_key)
-        return (*(key for key in keys if key is not None), *(token.token for token in self.auth_tokens))
+        upstreams = self.routes.upstreams if self.routes else ()
+        return (
+            *(key for key in keys if key is not None),
+            *(token.token for token in self.auth_tokens),
+            *(key for upstream in upstreams for key in upstream.keys),
+        )
+
+    @property
+    def routing(self) -> Routing:
+        """Where requests go.  The environment's upstream is called by its label, beside a file's upstreams ``default``;
+        with a file there is none unless the environment sets one: the demo model is no fallback."""
+        models = ModelMap(
+            big=self.big_model_name, small=self.small_model_name, exact=self.model_map, unknown=self.unknown_model
+        )
+        if self.routes is None:
+            return routing_of((), models, self.upstream.label)
+        return routing_of(self.routes.rules, models, None if self.upstream.demo else DEFAULT)
 
 
 class Fault(NamedTuple):
@@ -129,6 +152,7 @@ class Report(NamedTuple):
     """Everything there is to say about a configuration; ``settings`` is None where there are faults."""
 
     settings: Settings | None
+    routes: file.Routes | None  # also where something else is faulty
     values: dict[str, Any]  # by variable name; what is in force, or the default where the given one is faulty
     sources: dict[str, Source]
     faults: tuple[Fault, ...]
@@ -161,6 +185,7 @@ class _Reader:
     def __init__(self, environ: Mapping[str, str], env_file: Path | None) -> None:
         self.faults: list[Fault] = []
         self.warnings: list[str] = []
+        self.read_elsewhere: frozenset[str] = frozenset()  # variables that the routes name
         self.environ = environ
         if named := environ.get("CCPROXY_ENV_FILE", "").strip():
             env_file = Path(named).expanduser()
@@ -175,10 +200,9 @@ class _Reader:
 
     def _parse(self, path: Path) -> dict[str, str]:
         try:
-            text = path.read_text("utf-8-sig")
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-            self.fault("CCPROXY_ENV_FILE", f"{path} can't be read: {reason}")
+            text = content(path)
+        except ValueError as error:
+            self.fault("CCPROXY_ENV_FILE", f"{path} {error}")
             return {}
         found: dict[str, str] = {}
         for binding in parse_stream(io.StringIO(text)):
@@ -206,7 +230,7 @@ class _Reader:
     def unknown_names(self) -> None:
         """A misspelt name of ours is a fault; a foreign one that is nearly ours gets a warning."""
         for name in sorted({*self.environ, *self.file}):
-            if name in TABLE:
+            if name in TABLE or name in self.read_elsewhere:
                 continue
             if name.upper().startswith(_PREFIX):
                 near = difflib.get_close_matches(name.upper()[len(_PREFIX) :], _OWN, 1, 0.5)
@@ -233,6 +257,27 @@ class _Reader:
                 if upstream.label not in DEFAULT_MODELS:
                     self.warnings.append(f"{name} is not set: {default} is asked for, which the upstream may not have")
         return upstream
+
+    def routes(self, has_default: bool, resolve_name: Resolve) -> file.Routes | None:
+        path: Path | None = self.values[ROUTES]
+        if path is None:
+            return None
+        host, port = self.values["HOST"], self.values["PORT"]
+        try:
+            routes = file.read(
+                path,
+                {**self.file, **self.environ},
+                has_default=has_default,
+                is_own=lambda url: is_own_address(url, host, port, resolve_name),
+            )
+        except file.RoutesError as error:
+            for reason in error.faults:
+                self.fault(ROUTES, reason)
+            self.read_elsewhere = error.variables
+            return None
+        self.read_elsewhere = routes.variables
+        self.warnings += (f"{ROUTES}: {warning}" for warning in routes.warnings)
+        return routes
 
     def together(self, upstream: Upstream | None, resolve_name: Resolve) -> None:
         """What depends on more than one variable."""
@@ -284,6 +329,7 @@ def examine(environ: Mapping[str, str], env_file: Path | None = None, *, resolve
     """As :func:`load`, but says all instead of raising.  ``resolve_name`` is asked only where the ports are equal."""
     reader = _Reader(environ, env_file)
     reader.read()
+    routes = reader.routes(any(reader.values[name] is not None for name in _UPSTREAM), resolve_name)
     reader.unknown_names()
     upstream = reader.upstream()
     reader.together(upstream, resolve_name)
@@ -291,5 +337,27 @@ def examine(environ: Mapping[str, str], env_file: Path | None = None, *, resolve
     settings: Settings | None = None
     if upstream is not None and not reader.faults:
         fields = {row.attribute: reader.values[name] for name, row in TABLE.items() if not row.elsewhere}
-        settings = Settings(upstream=upstream, warnings=warnings, **fields)
-    return Report(settings, reader.values, reader.sources, tuple(reader.faults), warnings)
+        settings = Settings(upstream=upstream, warnings=warnings, **(fields | {"routes": routes}))
+    return Report(settings, routes, reader.values, reader.sources, tuple(reader.faults), warnings)
+
+
+def reread(
+    running: Settings, environ: Mapping[str, str], env_file: Path | None = None, *, resolve_name: Resolve = addresses
+) -> Settings:
+    """``running`` with the routes that their file holds now, and their keys as the variables hold them now.
+
+    All else waits for a restart, also the first file of routes.  Raises :class:`SettingsError`; then nothing changes.
+    """
+    reader = _Reader(environ, env_file)
+    reader.read()
+    faults = [fault for fault in reader.faults if fault.name in (ROUTES, "CCPROXY_ENV_FILE")]
+    if faults:
+        raise SettingsError(tuple(faults))
+    if (reader.values[ROUTES] is None) is not (running.routes is None):
+        raise SettingsError((Fault(ROUTES, "is set or taken away by a restart only"),))
+    reader.values |= {"HOST": running.host, "PORT": running.port}
+    reader.faults.clear()
+    routes = reader.routes(not running.upstream.demo, resolve_name)
+    if reader.faults:
+        raise SettingsError(tuple(reader.faults))
+    return msgspec.structs.replace(running, routes=routes)

@@ -22,6 +22,7 @@ OPENROUTER: Final = "https://openrouter.ai/api/v1"
 DEFAULT_MODELS: Final = {
     "openai": ("gpt-5-2025-08-07", "gpt-5-mini-2025-08-07"),
     "openrouter": ("openai/gpt-5", "openai/gpt-5-mini"),
+    "anthropic": ("claude-opus-5-5", "claude-haiku-5-5"),
     "demo": ("demo-big", "demo-small"),
 }
 
@@ -57,6 +58,7 @@ CHOICES: Final = {
 # End of the host name -> label
 HOSTS: Final = {
     "api.openai.com": "openai",
+    "api.anthropic.com": "anthropic",
     "openai.azure.com": "azure",
     "openrouter.ai": "openrouter",
     "deepseek.com": "deepseek",
@@ -79,11 +81,11 @@ HOSTS: Final = {
     "siliconflow.com": "siliconflow",
 }
 EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 (compared, not bound)
-_TAILS: Final = ("/chat/completions", "/completions", "/responses", "/models")
+_TAILS: Final = ("/chat/completions", "/completions", "/responses", "/messages", "/models")
 
 
 class Faulty(ValueError):
-    """OPENAI_BASE_URL can't be used; the text is the reason."""
+    """A base URL can't be used; the text is the reason."""
 
 
 def label_of(host: str) -> str:
@@ -112,8 +114,11 @@ def is_near(host: str) -> bool:
     return address.is_private or address.is_loopback or address.is_link_local
 
 
-def normalise(url: str) -> tuple[str, list[str]]:
-    """A base URL that ``/chat/completions`` can be appended to, and warnings.  Raises :class:`Faulty`."""
+def normalise(url: str, keys: str = "OPENAI_API_KEY") -> tuple[str, list[str]]:
+    """A base URL that ``/chat/completions`` can be appended to, and warnings about it.
+
+    ``keys`` says where a key belongs.  Raises :class:`Faulty`.
+    """
     warnings: list[str] = []
     if "://" not in url:
         raise Faulty(
@@ -127,22 +132,23 @@ def normalise(url: str) -> tuple[str, list[str]]:
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not url.isascii() or " " in url:
         raise Faulty(_NOT_URL)
     if "@" in parts.netloc:
-        raise Faulty("must not hold a user name or a password: put the key in OPENAI_API_KEY")
+        raise Faulty(f"must not hold a user name or a password: put the key in {keys}")
     if parts.query or parts.fragment:
         raise Faulty("must not hold a query string or a fragment (? or #)")
     path = parts.path.rstrip("/")
     for tail in _TAILS:
         if path.endswith(tail):
             path = path.removesuffix(tail).rstrip("/")
-            warnings.append(f"OPENAI_BASE_URL: {tail} at its end is left out, the proxy adds the path itself")
+            warnings.append(f"{tail} at its end is left out, the proxy adds the path itself")
             break
     if not path and is_near(parts.hostname):
         path = "/v1"
-        warnings.append("OPENAI_BASE_URL: it has no path, /v1 is added, as every local server wants it")
+        warnings.append("it has no path, /v1 is added, as every local server wants it")
     return urlunsplit((parts.scheme, parts.netloc, path, "", "")), warnings
 
 
 _HOSTLIKE: Final = re.compile(r"[\w.-]+(:\d{1,5})?(/[\w./-]*)?$", re.ASCII)
+OPEN_KEY: Final = "the key travels over http:// unencrypted"
 _NOT_URL: Final = "is no http:// or https:// address"
 
 
@@ -152,10 +158,9 @@ def resolve(openai: Secret | None, openrouter: Secret | None, url: str | None) -
     if choice.base == "demo":
         return Upstream("demo", "", demo=True), []
     given = {"openai": OPENAI, "openrouter": OPENROUTER}.get(choice.base, url or "")
-    base_url, warnings = normalise(given)
-    parts = urlsplit(base_url)
-    host = parts.hostname or ""
-    label = label_of(host)
+    base_url, remarks = normalise(given)
+    label = label_of(urlsplit(base_url).hostname or "")
+    warnings = [f"OPENAI_BASE_URL: {remark}" for remark in remarks]
     key: Secret | None = None
     if choice.key == "openai" or (choice.key == "by host" and label != "openrouter"):
         key = openai
@@ -166,9 +171,15 @@ def resolve(openai: Secret | None, openrouter: Secret | None, url: str | None) -
             "OPENROUTER_API_KEY is not sent to OPENAI_BASE_URL, which is not OpenRouter's: "
             "put that server's key in OPENAI_API_KEY"
         )
-    if key is not None and parts.scheme == "http" and not is_near(host):
-        warnings.append("OPENAI_BASE_URL: the key travels over http:// unencrypted")
+    if key is not None and is_unencrypted(base_url):
+        warnings.append(f"OPENAI_BASE_URL: {OPEN_KEY}")
     return Upstream(label, base_url, key), warnings
+
+
+def is_unencrypted(base_url: str) -> bool:
+    """Whether everybody between here and the upstream can read a key on its way."""
+    parts = urlsplit(base_url)
+    return parts.scheme == "http" and not is_near(parts.hostname or "")
 
 
 def is_own_address(base_url: str, host: str, port: int, resolve_name: Resolve) -> bool:

@@ -124,27 +124,31 @@ def bench_open_and_done(measure: Runner) -> None:
     measure(operations)
 
 
+async def whole_request(house: House) -> None:
+    permit = await house.limiter.ask(Admit("key", 100))
+    lease = await house.provider.ask(Open(("a",)))
+    lease.done(Outcome.OK)
+    permit.settle(90)
+    house.metrics.tell(
+        Exchange(
+            request_id="req",
+            path="/p",
+            caller="key",
+            client_model="m",
+            endpoint="a",
+            status=200,
+            outcome="ok",
+            input_tokens=10,
+            output_tokens=10,
+            duration_s=0.1,
+            upstream_s=0.05,
+        )
+    )
+
+
 def bench_a_whole_request_of_two_asks_and_three_notes(measure: Runner) -> None:
     async def operations(house: House) -> None:
         for _ in range(OPERATIONS):
-            permit = await house.limiter.ask(Admit("key", 100))
-            lease = await house.provider.ask(Open(("a",)))
-            lease.done(Outcome.OK)
-            permit.settle(90)
-            house.metrics.tell(
-                Exchange(
-                    request_id="req",
-                    path="/p",
-                    caller="key",
-                    client_model="m",
-                    endpoint="a",
-                    status=200,
-                    outcome="ok",
-                    input_tokens=10,
-                    output_tokens=10,
-                    duration_s=0.1,
-                    upstream_s=0.05,
-                )
-            )
+            await whole_request(house)
 
     measure(operations)

@@ -11,13 +11,17 @@ import contextlib
 import signal
 import sys
 
+from ccproxy_sanic.demo.endpoints import ENDPOINTS
 from ccproxy_sanic.demo.quirks import QUIRKS
 from ccproxy_sanic.demo.scenarios import SCENARIOS
-from ccproxy_sanic.demo.serving import start
+from ccproxy_sanic.demo.serving import SIDE_DOORS, start
 
 
 def _table() -> str:
-    lines = ["markers in the prompt, [demo:NAME key=value ...]:"]
+    lines = ["endpoints, all with the same scenarios and each in its own form:"]
+    lines += [f"  POST {path:26} {endpoint.about}" for path, endpoint in ENDPOINTS.items()]
+    lines += [f"  GET  {path:26} {about}" for path, about in SIDE_DOORS.items()]
+    lines += ["", "markers in the prompt, [demo:NAME key=value ...]:"]
     lines += [f"  {name:16} {about}" for name, (about, _) in SCENARIOS.items()]
     lines += ["", "with any of them, first=N (only N requests, then one gets a text), pace=SECONDS and quirk=NAME:"]
     lines += [f"  {name:18} {about}" for name, about in QUIRKS.items()]
@@ -30,7 +34,7 @@ async def _serve(host: str, port: int, pace: float) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    sys.stdout.write(f"{server.base_url}\n")
+    sys.stdout.write("\n  ".join([server.base_url, *ENDPOINTS]) + "\n")
     sys.stdout.flush()
     try:
         await stop.wait()
@@ -41,7 +45,7 @@ async def _serve(host: str, port: int, pace: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m ccproxy_sanic.demo",
-        description="A scripted, deterministic OpenAI-compatible model.",
+        description="A scripted, deterministic model with the APIs of OpenAI and of Anthropic.",
         epilog=_table(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

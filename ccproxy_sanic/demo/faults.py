@@ -1,6 +1,6 @@
-"""Refusals in OpenAI's error shape.
+"""Refusals, and their shape at OpenAI; ``render_messages`` has Anthropic's.
 
-Rule: the demo never answers an error in any other shape than ``{"error": {message, type, param, code}}``.
+Rule: the OpenAI endpoints never answer an error in any other shape than ``{"error": {message, type, param, code}}``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ CODE_OF_STATUS: Final = {
 
 
 class Fault(Exception):
-    """Ends an exchange with ``status`` (or, once a stream runs, with an error object inside it)."""
+    """Ends an exchange with ``status`` (or, once a stream runs, with an error object inside it).
+
+    ``code`` "" stands for null, None for the usual one of the status.
+    ``overflow`` is set if the prompt is too long: its tokens and the most there may be, for APIs with their own words.
+    """
 
     def __init__(
         self,
@@ -39,11 +43,13 @@ class Fault(Exception):
         code: str | None = None,
         param: str | None = None,
         headers: dict[str, str] | None = None,
+        overflow: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.param = status, message, param
-        self.code = code or CODE_OF_STATUS.get(status)
+        self.code = CODE_OF_STATUS.get(status) if code is None else code or None
         self.headers = headers or {}
+        self.overflow = overflow
 
     def body(self) -> dict[str, Any]:
         kind = TYPE_OF_STATUS.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")

@@ -1,15 +1,17 @@
 """What one answer of the demo model consists of, before it is put on the wire.
 
-Rule: a scenario says *what* is answered and where it goes wrong; ``render`` alone says how that looks in bytes.
+Rule: a scenario says *what* is answered and where it goes wrong; the renderings alone say how that looks in bytes.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from ccproxy_sanic.demo.faults import Fault
+
+Kind = Literal["reasoning", "text", "refusal", "call", "arguments"]
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -33,3 +35,13 @@ class Plan(msgspec.Struct, kw_only=True):
     pace: float | None = None  # seconds between pieces; None: the server's
     whole: bool = False  # not cut by the request's token limit
     quirk: str = ""  # a name in quirks.QUIRKS
+
+
+class Piece(msgspec.Struct, kw_only=True):
+    """One delta and one completion token.  ``call`` starts a tool call, ``arguments`` goes on with it."""
+
+    kind: Kind
+    text: str = ""
+    index: int = 0  # of the tool call
+    mark: str = ""  # of a ``call``: what makes its id unique; each API puts its own prefix before it
+    name: str = ""  # of a ``call``

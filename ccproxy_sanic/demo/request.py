@@ -1,4 +1,4 @@
-"""A chat completion request as the demo model reads it.
+"""A chat completion request as the demo model reads it; the other APIs' requests are decoded into the same struct.
 
 Rule: what OpenAI refuses is refused here, in OpenAI's words, so that a translation fault shows on the first run without
 a key (order of tool messages, empty arrays, unknown roles).  Pure: bytes in, one struct out.
@@ -18,6 +18,9 @@ STOP_LIMIT: Final = 4
 TOOL_LIMIT: Final = 128
 TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 REMINDER: Final = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
+# Models that show what Chat Completions refuses for OpenAI's newer ones (protocol.md 5.6), by how their names begin.
+TOOLS_ELSEWHERE: Final = "demo-responses"
+ELSEWHERE: Final = "demo-only-responses"
 CACHE_STEP: Final = 128  # OpenAI caches prefixes of 1,024 tokens and more, in steps of 128
 CACHE_FLOOR: Final = 1024
 
@@ -133,6 +136,17 @@ class ChatRequest(msgspec.Struct):
         return [self.stop] if isinstance(self.stop, str) else self.stop or []
 
 
+class Asked(msgspec.Struct):
+    """A decoded request of any API.
+
+    ``returned``: how much reasoning is in it that the demo gave and knows again; ``quiet``: none is to be given.
+    """
+
+    request: ChatRequest
+    returned: int = 0
+    quiet: bool = False
+
+
 def decode(body: bytes) -> ChatRequest:
     """Raises :class:`Fault` 400 for anything OpenAI would refuse."""
     try:
@@ -147,6 +161,16 @@ def decode(body: bytes) -> ChatRequest:
 
 
 def _check(request: ChatRequest) -> None:
+    if request.model.startswith(ELSEWHERE):
+        message = "This model is only supported in v1/responses and not in v1/chat/completions."
+        raise Fault(404, message, code="", param="model")
+    if request.model.startswith(TOOLS_ELSEWHERE) and request.tools and request.reasoning_effort != "none":
+        raise Fault(
+            400,
+            f"Function tools with reasoning_effort are not supported for {request.model} in /v1/chat/completions. "
+            "To use function tools, use /v1/responses or set reasoning_effort to 'none'.",
+            param="reasoning_effort",
+        )
     if not request.messages:
         raise Fault(400, "[] is too short - 'messages'", param="messages")
     if request.tools is not None and not request.tools:

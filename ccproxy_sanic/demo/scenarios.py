@@ -192,7 +192,8 @@ def _overflow(request: ChatRequest, body: bytes, options: Options) -> Plan:
         f"This model's maximum context length is {limit} tokens. However, your messages resulted in {size} tokens. "
         "Please reduce the length of the messages."
     )
-    return Plan(fault=Fault(400, message, code="context_length_exceeded", param="messages"))
+    fault = Fault(400, message, code="context_length_exceeded", param="messages", overflow=(size, limit))
+    return Plan(fault=fault)
 
 
 def _error_midstream(request: ChatRequest, body: bytes, options: Options) -> Plan:

@@ -13,30 +13,37 @@ from typing import Final
 import h11
 import msgspec
 
-from ccproxy_sanic.demo import request as requests
+from ccproxy_sanic.demo.endpoints import BODY_LIMIT, ENDPOINTS, PREFIX, exchange
 from ccproxy_sanic.demo.faults import Fault
-from ccproxy_sanic.demo.render import CREATED, Cut, Head, Pause, Step, answer, refuse, steps
-from ccproxy_sanic.demo.scenarios import Memory, choose
+from ccproxy_sanic.demo.pieces import CREATED
+from ccproxy_sanic.demo.playing import Cut, Head, Pause, Step, reply
+from ccproxy_sanic.demo.record import Record, record
+from ccproxy_sanic.demo.render import refuse
+from ccproxy_sanic.demo.request import ELSEWHERE, TOOLS_ELSEWHERE
+from ccproxy_sanic.demo.scenarios import Memory
 
-BODY_LIMIT: Final = 64 * 1024 * 1024
 READ_SIZE: Final = 65536
-PREFIX: Final = "/v1"
-MODELS: Final = ("demo-big", "demo-small")  # any other name is served too
-CHAT: Final = f"{PREFIX}/chat/completions"
-METHOD_OF: Final = {
-    CHAT: "POST",
-    f"{PREFIX}/models": "GET",
-    f"{PREFIX}/demo/stats": "GET",
-    "/health": "GET",
+MODELS: Final = ("demo-big", "demo-small", TOOLS_ELSEWHERE, ELSEWHERE)
+LISTED, STATS, LAST, HEALTH = f"{PREFIX}/models", f"{PREFIX}/demo/stats", f"{PREFIX}/demo/last", "/health"
+SIDE_DOORS: Final = {
+    LISTED: "models with a meaning of their own; any other name is served too",
+    STATS: "counters",
+    LAST: "the last request: headers, query, digest of its body",
+    HEALTH: "ok",
 }
+ENTRIES: Final = [{"id": name, "object": "model", "created": CREATED, "owned_by": "demo"} for name in MODELS]
 
 
 class Stats(msgspec.Struct):
-    """Counters since the start; ``open`` is what is under way now (the stats request itself is not counted)."""
+    """Counters since the start; ``open`` is what is under way now.  Only the APIs' own requests are counted.
+
+    ``reasoning_returned``: reasoning items and thinking blocks that came back as the demo had given them.
+    """
 
     open: int = 0
     served: int = 0
     aborted: int = 0
+    reasoning_returned: int = 0
 
 
 class Gone(Exception):
@@ -50,6 +57,7 @@ class DemoServer:
         self.pace = pace
         self.stats = Stats()
         self.memory: Memory = {}
+        self.last: Record | None = None
         self.host, self.port = "", 0
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
@@ -111,14 +119,19 @@ class Connection:
             self._h11.start_next_cycle()
 
     async def _exchange(self, head: h11.Request, body: bytes | None) -> None:
-        stats, path = self._server.stats, head.target.decode("latin-1").partition("?")[0]
-        if path != CHAT:
-            await self._play(_side_door(path, head.method.decode(), stats))
+        server, stats = self._server, self._server.stats
+        method, path = head.method.decode(), head.target.decode("latin-1").partition("?")[0]
+        if path not in ENDPOINTS:
+            await self._play(_side_door(path, method, server))
             return
         stats.open += 1
         complete = False
         try:
-            await self._play(_chat(head.method.decode(), body, self._server))
+            server.last = record(head, body)
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+            steps, returned = exchange(path, method, headers, body, server.memory, server.pace)
+            stats.reasoning_returned += returned
+            await self._play(steps)
             complete = True
         finally:
             stats.open -= 1
@@ -177,34 +190,19 @@ class Connection:
                 raise Gone
 
 
-def _chat(method: str, body: bytes | None, server: DemoServer) -> Iterable[Step]:
-    try:
-        if method != METHOD_OF[CHAT]:
-            raise _wrong_method(method, CHAT)
-        if body is None:
-            raise Fault(413, f"The request is larger than {BODY_LIMIT} bytes.")
-        request = requests.decode(body)
-        return steps(choose(request, body, server.memory), request, body, server.pace)
-    except Fault as fault:
-        return refuse(fault)
-
-
-def _side_door(path: str, method: str, stats: Stats) -> list[Step]:
-    """Everything but chat: models, health, counters; 404 and 405 in OpenAI's shape."""
-    if (right := METHOD_OF.get(path)) is None:
+def _side_door(path: str, method: str, server: DemoServer) -> list[Step]:
+    """Everything but the APIs: models, health, counters; 404 and 405 in OpenAI's shape."""
+    answers: dict[str, object] = {
+        LISTED: {"object": "list", "data": ENTRIES},
+        HEALTH: {"status": "ok"},
+        STATS: server.stats,
+        LAST: server.last,
+    }
+    if path not in answers:
         return refuse(Fault(404, f"Invalid URL ({method} {path})"))
-    if method != right:
-        return refuse(_wrong_method(method, path))
-    if path == "/health":
-        return answer(200, b'{"status":"ok"}')
-    if path.endswith("/stats"):
-        return answer(200, msgspec.json.encode(stats))
-    entries = [{"id": name, "object": "model", "created": CREATED, "owned_by": "demo"} for name in MODELS]
-    return answer(200, msgspec.json.encode({"object": "list", "data": entries}))
-
-
-def _wrong_method(method: str, path: str) -> Fault:
-    return Fault(405, f"Not allowed to {method} on {path}.", headers={"allow": METHOD_OF[path]})
+    if method != "GET":
+        return refuse(Fault(405, f"Not allowed to {method} on {path}.", headers={"allow": "GET"}))
+    return reply(200, msgspec.json.encode(answers[path]))
 
 
 async def start(host: str = "127.0.0.1", port: int = 0, *, pace: float = 0.0) -> DemoServer:

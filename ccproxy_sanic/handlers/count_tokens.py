@@ -1,6 +1,7 @@
 """``POST /v1/messages/count_tokens``: how many tokens a request would be (protocol.md 6).
 
-Rule: it accepts what ``/v1/messages`` accepts and refuses what that refuses; the upstream is never asked.
+Rule: it accepts what ``/v1/messages`` accepts and refuses what that refuses; only an upstream that speaks the Messages
+API itself is asked, and what it does not answer is counted here.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from sanic import Request
 from ccproxy_sanic import pipeline
 from ccproxy_sanic.context import RequestContext
 from ccproxy_sanic.handlers.serving import admitted, answered
+from ccproxy_sanic.pipeline import Work
 from ccproxy_sanic.relay import Client
-from ccproxy_sanic.routing import Route, upstream_model
 from ccproxy_sanic.runtime import Runtime
 from ccproxy_sanic.tokens import Prompt, prompt_of
 from ccproxy_sanic.wire import anthropic
@@ -25,14 +26,18 @@ async def create(request: Request) -> None:
 async def _serve(runtime: Runtime, request: Request, ctx: RequestContext, client: Client) -> None:
     raw = admitted(runtime, request, ctx)
 
-    def prepare() -> Prompt:
-        req = anthropic.decode_count_request(raw)
-        route = Route(runtime.endpoint, upstream_model(req.model, runtime.models))
-        ctx.client_model, ctx.endpoint, ctx.upstream_model = req.model, route.endpoint, route.model
-        chat, profile = pipeline.as_sent(runtime.house, req, route)
-        return prompt_of(req, chat, profile)
+    headers, query = request.headers, request.query_string
 
-    prompt = await runtime.counter.run(len(raw), prepare)
-    tokens = await runtime.counter.count(prompt)
-    client.headers["x-upstream-model"] = ctx.upstream_model
+    def prepare() -> tuple[Work, Prompt]:
+        req = anthropic.decode_count_request(raw)
+        ctx.client_model = req.model
+        work = pipeline.begin(runtime.house, ctx, req, raw, headers, query)
+        ctx.endpoint, ctx.upstream_model = work.plan.steps[0].upstream, work.plan.steps[0].model
+        chat, profile = pipeline.as_sent(runtime.house, work)
+        return work, prompt_of(req, chat, profile)
+
+    work, prompt = await runtime.counter.run(len(raw), prepare)
+    tokens = await pipeline.asked_upstream(runtime.house, ctx, work)
+    if tokens is None:
+        tokens = await runtime.counter.count(prompt)
     await client.reply(200, {}, msgspec.json.encode({"input_tokens": tokens}))

@@ -13,10 +13,7 @@ from ccproxy_sanic import pipeline
 from ccproxy_sanic.context import RequestContext
 from ccproxy_sanic.handlers.serving import admitted, answered
 from ccproxy_sanic.relay import Client
-from ccproxy_sanic.routing import Route, upstream_model
 from ccproxy_sanic.runtime import Runtime
-from ccproxy_sanic.translate.faults import ContentFiltered
-from ccproxy_sanic.translate.stream import StreamTranslator
 from ccproxy_sanic.wire import anthropic
 
 SHARE: Final = {"on": True, "off": False}  # x-ccproxy-share
@@ -27,30 +24,17 @@ async def create(request: Request) -> None:
 
 
 async def _serve(runtime: Runtime, request: Request, ctx: RequestContext, client: Client) -> None:
-    house = runtime.house
+    house, headers = runtime.house, request.headers
     raw = admitted(runtime, request, ctx)
     req = anthropic.decode_request(raw)
     ctx.stream, ctx.client_model = bool(req.stream), req.model
-    route = Route(runtime.endpoint, upstream_model(req.model, runtime.models))
-    share = SHARE.get(request.headers.get("x-ccproxy-share", "").lower())
-    call = pipeline.translate(house, ctx, req, route, raw, share)
-    client.headers.update(call.headers)
-    if not ctx.stream:
-        answer = await pipeline.complete(house, ctx, call)
-        if ctx.shared:
-            client.headers["x-ccproxy-shared"] = "true"
-        await client.reply(200, {}, answer.message)
+    share = SHARE.get(headers.get("x-ccproxy-share", "").lower())
+    work = pipeline.begin(house, ctx, req, raw, headers, request.query_string, share)
+    if ctx.stream:
+        with runtime.watch.over(client):
+            await pipeline.stream(house, ctx, work, client)
         return
-    machine = StreamTranslator(call.spec)
-    if call.empty:
-        await client.end(machine.feed(pipeline.EMPTY_STREAM))
-        return
-    with runtime.watch.over(client):
-        try:
-            async with pipeline.stream(house, ctx, call) as exchange:
-                try:
-                    await client.pump(exchange, machine)
-                finally:
-                    pipeline.note_usage(ctx, machine.usage)
-        except ContentFiltered:
-            await client.end(machine.feed(pipeline.FILTERED_STREAM))
+    message = await pipeline.complete(house, ctx, work)
+    if ctx.shared:
+        client.headers["x-ccproxy-shared"] = "true"
+    await client.reply(200, {}, message)

@@ -15,7 +15,7 @@ from sanic import HTTPResponse, Request
 from ccproxy_sanic import auth, errors
 from ccproxy_sanic.handlers import answer
 from ccproxy_sanic.profiles import Profile
-from ccproxy_sanic.routing import ModelMap, upstream_model
+from ccproxy_sanic.routing import Facts, Routing, upstream_model
 from ccproxy_sanic.runtime import Runtime
 
 ALIASES: Final = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5")  # one for each tier of routing.TIERS
@@ -30,7 +30,7 @@ async def page(request: Request) -> HTTPResponse:
     """One page of the list.  Raises Unauthenticated, Forbidden, InvalidRequest."""
     runtime = _admitted(request)
     ids, has_more = cut(
-        listed(runtime.models) if _wants_active(request) else [],
+        listed(runtime.house.upstreams.routing) if _wants_active(request) else [],
         limit=_limit(request.args.get("limit")),
         after=request.args.get("after_id"),
         before=request.args.get("before_id"),
@@ -74,11 +74,13 @@ def _wants_active(request: Request) -> bool:
     return not asked or "active" in asked
 
 
-def listed(models: ModelMap) -> list[str]:
+def listed(routing: Routing) -> list[str]:
     """The names to choose from: routes that are set, one alias for each tier, and the upstream's own names where
     these lead to themselves."""
-    own = (models.big, models.small, *models.exact.values())
-    names = (*models.exact, *ALIASES, *(name for name in own if upstream_model(name, models) == name))
+    models = routing.models
+    own = (models.big, models.small, *models.exact.values()) if routing.default is not None else ()
+    exact = models.exact if routing.default is not None else ()
+    names = (*routing.listed(), *exact, *ALIASES, *(name for name in own if upstream_model(name, models) == name))
     return list(dict.fromkeys(names))
 
 
@@ -93,9 +95,11 @@ def cut(names: list[str], limit: int, after: str | None, before: str | None) -> 
 
 
 def _info(runtime: Runtime, name: str) -> dict[str, Any]:
-    upstream = upstream_model(name, runtime.models)
     house = runtime.house
-    profile = house.profile_of(house.targets[runtime.endpoint], upstream)
+    routing, targets = house.upstreams.routing, house.upstreams.targets
+    step = routing.plan(Facts(name), session="", pick=0.0).steps[0]
+    upstream = step.model
+    profile = house.profile_of(targets[step.upstream], upstream)
     lowered = name.lower()
     return {
         "type": "model",
@@ -111,7 +115,7 @@ def _info(runtime: Runtime, name: str) -> dict[str, Any]:
         "capabilities": capabilities(profile),
         "object": "model",
         "created": 0,
-        "owned_by": runtime.endpoint,
+        "owned_by": step.upstream,
     }
 
 

@@ -49,6 +49,8 @@ class Exchange(Protocol):
     first_content_s: float | None
     translate_s: float
     retries: int
+    route: str
+    hops: tuple[str, ...]
     adjustments: tuple[str, ...]
     bytes_in: int
     bytes_out: int
@@ -109,11 +111,13 @@ def request_line(exchange: Exchange, at: float, redact: Redact) -> bytes:
         "first_content_s": _rounded(exchange.first_content_s),
         "translate_s": round(exchange.translate_s, 6),
         "retries": exchange.retries or None,
+        "route": exchange.route,
+        "hops": [redact(hop) for hop in exchange.hops],
         "adjustments": exchange.adjustments,
         "bytes_in": exchange.bytes_in,
         "bytes_out": exchange.bytes_out,
     }
-    return _encode({name: value for name, value in line.items() if value is not None and value not in ("", ())})
+    return _encode({name: value for name, value in line.items() if value is not None and value not in ("", (), [])})
 
 
 def _rounded(seconds: float | None) -> float | None:
@@ -128,6 +132,7 @@ def request_text(exchange: Exchange, redact: Redact) -> str:
     words = [str(exchange.status), redact(exchange.path[:MAX_NAME])]
     words += [model] if model else []
     words += ["stream"] if exchange.stream else []
+    words += [f"via {redact(' '.join(exchange.hops))}"] if len(exchange.hops) > 1 else []
     words += [] if exchange.outcome == "ok" else [exchange.outcome, exchange.error_type or ""]
     words += [f"{exchange.duration_s:.2f}s"]
     if exchange.input_tokens or exchange.output_tokens:

@@ -19,6 +19,7 @@ from typing import BinaryIO, Final, TextIO
 import msgspec
 
 from ccproxy_sanic.context import current
+from ccproxy_sanic.masking import Secret
 from ccproxy_sanic.ops import lines
 from ccproxy_sanic.ops.lines import Exchange, Note
 from ccproxy_sanic.ops.redaction import Redactor
@@ -69,6 +70,11 @@ class LogWriter:
 
     def statistics(self) -> LogStatistics:
         return LogStatistics(self._written, self._dropped, self._failed)
+
+    def hide(self, secrets: Iterable[Secret]) -> None:
+        """Keep these out of every line from now on, as those of the settings."""
+        self._redact.add(secrets)
+        self._redact_name.cache_clear()
 
     # -- life
 

@@ -17,16 +17,22 @@ _SHORTEST: Final = 4  # a shorter "secret" would tear holes into every line and 
 class Redactor:
     """Takes ``secrets`` and whatever looks like a key out of texts."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_values")
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
-        values = {secret.reveal() for secret in secrets}
-        # The longest first: one secret may begin with another.
-        parts = sorted((re.escape(value) for value in values if len(value) >= _SHORTEST), key=len, reverse=True)
-        self._known = re.compile("|".join(parts)) if parts else None
+        self._values: set[str] = set()
+        self._known: re.Pattern[str] | None = None
+        self.add(secrets)
 
     def __repr__(self) -> str:
         return "<Redactor>"
+
+    def add(self, secrets: Iterable[Secret]) -> None:
+        """Take these out too.  Another thread may be using the redactor."""
+        self._values |= {value for secret in secrets if len(value := secret.reveal()) >= _SHORTEST}
+        # The longest first: one secret may begin with another.
+        parts = sorted(map(re.escape, self._values), key=len, reverse=True)
+        self._known = re.compile("|".join(parts)) if parts else None
 
     def __call__(self, text: str) -> str:
         if self._known is not None:

@@ -2,6 +2,7 @@
 """The fast twin of `_framing_py.py`, which is the specification: same rule, same results, same refusals."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.string cimport memchr, memcmp
 
 LIMIT = 64 << 20
@@ -125,3 +126,90 @@ cdef class Splitter:
 cpdef bytes frame(bytes event, bytes data):
     """One event; ``data`` must be one line (JSON is)."""
     return b"event: " + event + b"\ndata: " + data + b"\n\n"
+
+
+### Events that are not decoded ###
+
+
+cdef const char *_string(const char *at, const char *end) except? NULL:
+    """Past the end of a JSON string that our own encoder would write like this, or NULL."""
+    cdef const char *start = at
+    cdef bint ascii = True
+    if at == end or at[0] != 34:
+        return NULL
+    at += 1
+    while at != end and at[0] != 34:
+        if at[0] == 92:
+            at += 1
+            if at == end or memchr(b'"\\bfnrt', at[0], 7) == NULL:
+                return NULL
+        elif <unsigned char>at[0] < 32:
+            return NULL
+        elif <unsigned char>at[0] > 127:
+            ascii = False
+        at += 1
+    if at == end:
+        return NULL
+    if not ascii:
+        try:
+            PyUnicode_DecodeUTF8(start, at - start, NULL)
+        except UnicodeDecodeError:
+            return NULL
+    return at + 1
+
+
+cdef const char *_number(const char *at, const char *end) noexcept:
+    if at == end or at[0] < 49 or at[0] > 57:
+        return NULL
+    while at != end and at[0] >= 48 and at[0] <= 57:
+        at += 1
+    return at
+
+
+cdef class Shape:
+    cdef tuple _parts
+    cdef bytes _values
+
+    def __init__(self, parts, str values):
+        if len(parts) != len(values) + 1 or values.count("t") != 1 or set(values) - set("tsn"):
+            raise ValueError("a shape has one text, and one part more than it has values")
+        self._parts, self._values = tuple(parts), values.encode()
+
+    ### Public API ###
+
+    cpdef list texts(self, list payloads, Py_ssize_t at):
+        """The texts of the payloads from ``at`` on, up to the first that has another shape."""
+        cdef const char *text = NULL
+        cdef Py_ssize_t size, count = len(payloads)
+        cdef list found = []
+        while at < count:
+            size = self._text(<bytes>payloads[at], &text)
+            if not size:
+                break
+            found.append(PyBytes_FromStringAndSize(text, size))
+            at += 1
+        return found
+
+    cdef Py_ssize_t _text(self, bytes payload, const char **text) except -1:
+        """The size of the payload's text, quotes included; 0 if it has another shape."""
+        cdef const char *at = PyBytes_AS_STRING(payload)
+        cdef const char *end = at + PyBytes_GET_SIZE(payload)
+        cdef const char *start
+        cdef Py_ssize_t i, size, found = 0, count = PyBytes_GET_SIZE(self._values)
+        cdef char value
+        cdef bytes part
+        for i in range(count + 1):
+            part = <bytes>self._parts[i]
+            size = PyBytes_GET_SIZE(part)
+            if end - at < size or memcmp(at, PyBytes_AS_STRING(part), size) != 0:
+                return 0
+            at += size
+            if i == count:
+                break
+            start, value = at, PyBytes_AS_STRING(self._values)[i]
+            at = _number(start, end) if value == b"n" else _string(start, end)
+            if at == NULL:
+                return 0
+            if value == b"t":
+                text[0], found = start, at - start
+        return found if at == end and found > 2 else 0

@@ -1,4 +1,4 @@
-"""Server-sent events, split and framed.
+"""Server-sent events: split, recognised, framed.
 
 Rule: what comes out depends on the bytes that went in and never on where they were cut.  This file is the
 specification; `_framing.pyx` is its fast twin, and a property test holds the two equal (protocol.md 4.1).
@@ -6,8 +6,14 @@ specification; `_framing.pyx` is its fast twin, and a property test holds the tw
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
+# A JSON string as our own encoder would write it: nothing is escaped but what must be, and that in the short form.
+# What needs \u (control characters, half a pair) is left to who decodes; so is what is no UTF-8.
+STRING: Final = rb'"[^"\\\x00-\x1f]*+(?:\\["\\bfnrt][^"\\\x00-\x1f]*+)*+"'
+NUMBER: Final = rb"[1-9][0-9]*+"
 LIMIT: Final = 64 << 20  # bytes of one event; an upstream that never ends one must not fill the memory
 
 
@@ -106,3 +112,61 @@ class Splitter:
 def frame(event: bytes, data: bytes) -> bytes:
     """One event; ``data`` must be one line (JSON is)."""
     return b"event: " + event + b"\ndata: " + data + b"\n\n"
+
+
+_MATCH: Final = {
+    "t": re.compile(rb'(?!"")' + STRING).match,
+    "s": re.compile(STRING).match,
+    "n": re.compile(NUMBER).match,
+}
+
+
+class Shape:
+    """Payloads that are equal but for some of their values, to be recognised and read without being decoded.
+
+    ``parts`` are the bytes around the values, one more than there are ``values``; each of these is ``t`` (the text:
+    a JSON string that is not empty), ``s`` (any JSON string) or ``n`` (a positive integer).  There is one ``t``.
+    """
+
+    __slots__ = ("_last", "_steps")
+
+    def __init__(self, parts: Sequence[bytes], values: str) -> None:
+        if len(parts) != len(values) + 1 or values.count("t") != 1 or set(values) - set("tsn"):
+            raise ValueError("a shape has one text, and one part more than it has values")
+        self._steps = [(part, len(part), _MATCH[value], value) for part, value in zip(parts, values, strict=False)]
+        self._last = parts[-1]
+
+    def texts(self, payloads: Sequence[bytes], at: int) -> list[bytes]:
+        """The texts of the payloads from ``at`` on, up to the first that has another shape.
+
+        Each is the JSON string as it stands there, quotes and escapes included.
+        """
+        found = []
+        while at < len(payloads) and (text := self._text(payloads[at])) is not None:
+            found.append(text)
+            at += 1
+        return found
+
+    def _text(self, payload: bytes) -> bytes | None:
+        if not payload.endswith(self._last):
+            return None
+        at, text = 0, None
+        for part, size, match, value in self._steps:
+            if not payload.startswith(part, at) or (found := match(payload, at + size)) is None:
+                return None
+            at = found.end()
+            if value != "n":
+                string = found[0]
+                if not string.isascii() and not _is_utf8(string):
+                    return None
+                if value == "t":
+                    text = string
+        return text if len(payload) - at == len(self._last) else None
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -17,7 +17,7 @@ from ccproxy_sanic.tokens.functions import declaration
 from ccproxy_sanic.tokens.media import image_size, pdf_pages
 from ccproxy_sanic.tokens.vision import image_tokens
 from ccproxy_sanic.translate.compact import compact
-from ccproxy_sanic.translate.messages import BILLING
+from ccproxy_sanic.translate.conversation import BILLING
 from ccproxy_sanic.wire.anthropic import Block, MessagesRequest, Source
 from ccproxy_sanic.wire.openai_chat import ChatRequest, Function, NamedChoice
 

@@ -16,6 +16,7 @@ CODES: Final[dict[str, str]] = {
     "surrogates_replaced": "Lone surrogates, which most servers refuse, became U+FFFD.",
     "field_ignored": "A field of the request means nothing to this upstream and was left out.",
     "max_tokens_clamped": "max_tokens was above the model's limit and was lowered to it.",
+    "max_tokens_raised": "max_tokens was below what the Responses API accepts, 16, and was raised to it.",
     "sampling_dropped": "The model refuses this sampling parameter.",
     "sampling_clamped": "The server takes this sampling parameter only from a certain value on.",
     "stops_enforced": "The proxy itself watches for these stop sequences: the upstream takes fewer, or none.",

@@ -13,20 +13,35 @@ from ..wire.anthropic_reply import DELTA_TAIL, encode
 from .carrier import MAX_BYTES
 from .reasoning import joined
 from .reply_spec import ReplySpec
+from .stop import Stop
+from .usage import Usage
 
 
 class BlockWriter:
-    __slots__ = ("_details", "_gem", "_head", "_kind", "_omitted", "_omitted_size", "_out", "_spec", "index", "spoken")
+    __slots__ = (
+        "_carried",
+        "_details",
+        "_gem",
+        "_kind",
+        "_omitted",
+        "_omitted_size",
+        "_out",
+        "_spec",
+        "head",
+        "index",
+        "spoken",
+    )
 
     def __init__(self, spec: ReplySpec) -> None:
         self._spec = spec
         self._out: list[bytes] = []
         self._kind: Literal["text", "thinking", "tool"] | None = None  # of the open block
-        self._head = b""  # of the open block's deltas
+        self.head = b""  # of the open block's deltas
         self.index = -1  # of the newest block
         self.spoken = False
         self._details: list[dict[str, Any]] = []  # of the open thinking block, for its carrier
         self._gem: dict[str, str] = {}
+        self._carried: dict[str, str] = {}  # what a Responses item needs, for the same carrier
         self._omitted: list[str] = []  # its text, where the client does not get to see it
         self._omitted_size = 0
 
@@ -41,6 +56,17 @@ class BlockWriter:
     def raw(self, frame: bytes) -> None:
         self._out.append(frame)
 
+    def begin(self) -> None:
+        """The head of the message, unless it has left already."""
+        if not self._spec.opened:
+            self.raw(wire.message_start(self._spec.message_id, self._spec.model))
+
+    def end(self, why: Stop, totals: Usage) -> None:
+        """The last block's end, and the message's."""
+        self.close()
+        self.raw(wire.message_delta(why.reason, why.sequence, why.details, totals.reply(tier=False)))
+        self.raw(wire.MESSAGE_STOP)
+
     @property
     def in_text(self) -> bool:
         return self._kind == "text"
@@ -54,12 +80,24 @@ class BlockWriter:
         if self._kind != "text":
             self.close()
             self._open("text", wire.text_start(self.index + 1))
-        self._out.append(self._head + encode(text) + DELTA_TAIL)
+        self.more(text)
+
+    @property
+    def growing(self) -> Literal["text", "thinking", "tool"] | None:
+        """The kind of the open block, if its next piece is nothing but one more frame."""
+        if self._kind == "thinking" and (self._gem or self._spec.thinking != "show"):
+            return None
+        return self._kind
+
+    def more(self, text: str) -> None:
+        """A piece of the open block."""
+        self._out.append(self.head + encode(text) + DELTA_TAIL)
         self.spoken = True
 
-    def more_text(self, text: str) -> None:
-        """The same for a text block that is open."""
-        self._out.append(self._head + encode(text) + DELTA_TAIL)
+    def ready(self, frames: bytes) -> None:
+        """The same, made elsewhere with :attr:`head`."""
+        self._out.append(frames)
+        self.spoken = True
 
     def thinking(self, text: str, details: list[dict[str, Any]]) -> None:
         """A piece of reasoning; ``text`` may be empty, ``details`` are kept for the carrier."""
@@ -70,8 +108,7 @@ class BlockWriter:
         if not text:
             return
         if self._spec.thinking == "show":
-            self._out.append(self._head + encode(text) + DELTA_TAIL)
-            self.spoken = True
+            self.more(text)
         elif self._omitted_size <= MAX_BYTES:  # beyond that the carrier can't take it anyway
             self._omitted.append(text)
             self._omitted_size += len(text)
@@ -83,14 +120,22 @@ class BlockWriter:
             self._open("thinking", wire.thinking_start(self.index + 1))
         self._gem[tool_id] = signature
 
+    def carry(self, data: dict[str, str]) -> None:
+        """What the signature of the open thinking block carries for a Responses upstream, beside what it has already.
+
+        Opens an empty block where none is open.
+        """
+        if self._kind != "thinking":
+            self.thinking("", [])
+        self._carried |= data
+
     def tool(self, tool_id: str, name: str) -> None:
         self.close()
         self._open("tool", wire.tool_start(self.index + 1, tool_id, name))
 
     def arguments(self, piece: str) -> None:
         if piece:
-            self._out.append(self._head + encode(piece) + DELTA_TAIL)
-            self.spoken = True
+            self.more(piece)
 
     def close(self) -> None:
         """Closes the open block, if there is one."""
@@ -104,7 +149,7 @@ class BlockWriter:
 
     def _open(self, kind: Literal["text", "thinking", "tool"], start: bytes) -> None:
         self.index += 1
-        self._kind, self._head = kind, wire.delta_head(self.index, kind)
+        self._kind, self.head = kind, wire.delta_head(self.index, kind)
         self._out.append(start)
 
     def _signature(self) -> str:
@@ -113,7 +158,9 @@ class BlockWriter:
             signature = sign("gem", self._gem)
         elif self._details:
             signature = sign("or", joined(self._details))
+        elif self._carried:
+            signature = sign("oai", self._carried)
         else:
             signature = sign("plain", "".join(self._omitted))
-        self._details, self._gem, self._omitted, self._omitted_size = [], {}, [], 0
+        self._details, self._gem, self._carried, self._omitted, self._omitted_size = [], {}, {}, [], 0
         return signature

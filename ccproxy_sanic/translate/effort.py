@@ -64,6 +64,11 @@ def plan(
     return Plan(_filled(_with_omission(fields, table, show) if level != "none" else fields, 0), show)
 
 
+def in_openais_words(profile: Profile) -> bool:
+    """Whether the profile's models reason and are told so in OpenAI's words, of whatever level."""
+    return any("reasoning_effort" in fields or "reasoning" in fields for fields in profile.effort.values())
+
+
 def _level(req: MessagesRequest, effort: str | None, notes: Notes) -> tuple[str | None, Path, int | None]:
     """Level or None, the field it comes from, and the budget where that alone decides."""
     thinking, config = req.thinking, req.output_config

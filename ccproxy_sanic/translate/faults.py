@@ -101,6 +101,10 @@ KINDS: Final = {
     "1301": Kind.CONTENT_FILTER,  # Z.ai
     "1026": Kind.CONTENT_FILTER,  # MiniMax
     "1027": Kind.CONTENT_FILTER,
+    "bio_policy": Kind.CONTENT_FILTER,  # OpenAI Responses, as the next ones
+    "misalignment_policy_violation": Kind.CONTENT_FILTER,
+    "image_content_policy_violation": Kind.CONTENT_FILTER,
+    "content_policy_violation": Kind.CONTENT_FILTER,
     "overloaded": Kind.OVERLOADED,
     "overloaded_error": Kind.OVERLOADED,
     "engine_overloaded_error": Kind.OVERLOADED,  # Moonshot
@@ -124,6 +128,22 @@ KINDS: Final = {
     "invalid_argument": Kind.REFUSED,
     "badrequesterror": Kind.REFUSED,  # vLLM
     "2013": Kind.REFUSED,  # MiniMax
+    "invalid_prompt": Kind.REFUSED,  # OpenAI Responses, as the next ones
+    "data_residency_mismatch": Kind.REFUSED,
+    "invalid_image": Kind.MEDIA,
+    "invalid_image_format": Kind.MEDIA,
+    "invalid_base64_image": Kind.MEDIA,
+    "invalid_image_url": Kind.MEDIA,
+    "image_too_large": Kind.MEDIA,
+    "image_too_small": Kind.MEDIA,
+    "image_parse_error": Kind.MEDIA,
+    "invalid_image_mode": Kind.MEDIA,
+    "image_file_too_large": Kind.MEDIA,
+    "unsupported_image_media_type": Kind.MEDIA,
+    "empty_image_file": Kind.MEDIA,
+    "failed_to_download_image": Kind.MEDIA,
+    "image_file_not_found": Kind.MEDIA,
+    "vector_store_timeout": Kind.TIMEOUT,
     "not_found_error": Kind.MISSING,
     "not_found": Kind.MISSING,
     "request_too_large": Kind.TOO_LARGE,

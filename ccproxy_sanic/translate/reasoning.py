@@ -125,22 +125,27 @@ class ThinkTags:
     Whitespace around the tags belongs to them; what is thought whitespace only is nothing.
     """
 
-    __slots__ = ("_held", "_state")
+    __slots__ = ("_state", "held")
 
     def __init__(self) -> None:
         self._state = "start"  # -> lead -> inside -> behind -> text
-        self._held = ""
+        self.held = ""  # what could be the beginning of a tag
+
+    @property
+    def over(self) -> bool:
+        """Whether all that follows is text."""
+        return self._state == "text"
 
     def feed(self, text: str) -> tuple[str, str]:
         """(reasoning, text) of one piece."""
         if self._state == "text":
             return "", text
-        text = self._held + text
-        self._held = ""
+        text = self.held + text
+        self.held = ""
         if self._state == "start":
             stripped = text.lstrip()
             if len(stripped) < len(_OPEN) and _OPEN.startswith(stripped):
-                self._held = text
+                self.held = text
                 return "", ""
             if not stripped.startswith(_OPEN):
                 self._state = "text"
@@ -156,7 +161,7 @@ class ThinkTags:
         reasoning, tag, rest = text.partition(_CLOSE)
         if not tag:
             keep = overlap(text, _CLOSE)
-            self._held = text[len(text) - keep :]
+            self.held = text[len(text) - keep :]
             return text[: len(text) - keep], ""
         self._state = "behind"
         return reasoning, self._behind(rest)
@@ -169,5 +174,5 @@ class ThinkTags:
 
     def flush(self) -> tuple[str, str]:
         """What was held back because a tag could have come."""
-        held, self._held = self._held, ""
+        held, self.held = self.held, ""
         return ("", held) if self._state in ("start", "text") else (held, "")

@@ -23,8 +23,8 @@ from .whole_reply import Reply, is_whole, message_of, reply_of
 __all__ = ["Reply", "to_message"]
 
 NOT_JSON: Final = "The upstream's answer is not JSON"
-_JSON_HEADS: Final = (b"{", b"[")
-_SSE_HEADS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
+JSON_HEADS: Final = (b"{", b"[")
+SSE_HEADS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 _MEMBERS: Final = {
     "text_delta": "text",
     "thinking_delta": "thinking",
@@ -36,11 +36,11 @@ _MEMBERS: Final = {
 def to_message(body: bytes, spec: ReplySpec) -> Reply:
     """Raises ProxyError: not JSON, an error object in spite of the status, or no choices."""
     body = body.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if body.startswith(_JSON_HEADS):
+    if body.startswith(JSON_HEADS):
         chunks, _ = decode_body(body)
         if len(chunks) == 1 and is_whole(chunks[0]):
             return message_of(chunks[0], spec)
-    elif not body.startswith(_SSE_HEADS):
+    elif not body.startswith(SSE_HEADS):
         raise Garbled(NOT_JSON)
     return _from_stream(body, spec)
 

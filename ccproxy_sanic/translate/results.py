@@ -32,36 +32,41 @@ class Result(msgspec.Struct):
 
 def read(block: Block, scope: Scope, path: Path, *, moved: bool = True) -> Result:
     """The parts of one ``tool_result``, in order; where attachments are ``moved``, notes stand in their place."""
-    content = block.content
-    if isinstance(content, str):
-        text = content if content and not content.isspace() else NO_OUTPUT
-        return Result(_failed(text) if block.is_error else text, [], block.cache_control)
     texts: list[str] = []
     attachments: list[Part] = []
-    mark = block.cache_control
     counts = {"image": 0, "document": 0}
+    found, mark = pieces(block, scope, path)
+    for at, part in found:
+        if isinstance(part, TextPart):
+            texts.append(part.text)
+            continue
+        kind = "image" if isinstance(part, ImagePart) else "document"
+        counts[kind] += 1
+        attachments.append(part)
+        if moved and scope.profile.tool_images != "inline":
+            scope.notes.add("attachment_moved", at)
+            texts.append(ATTACHED.format(kind=kind, number=counts[kind]))
+    text = "\n".join(texts)
+    return Result(failed(text) if block.is_error else text, attachments, mark)
+
+
+def pieces(block: Block, scope: Scope, path: Path) -> tuple[list[tuple[Path, Part]], CacheControl | None]:
+    """What one ``tool_result`` holds, never nothing, and where from; one cache mark for the whole of it."""
+    content, mark = block.content, block.cache_control
+    found: list[tuple[Path, Part]] = []
+    if isinstance(content, str) and content and not content.isspace():
+        found.append((path, TextPart(content)))
     for index, inner in enumerate(content if isinstance(content, list) else ()):
         at = (*path, "content", index)
         if inner.cache_control is not None:  # one mark on the whole result, not one for each piece
             mark = mark or inner.cache_control
             inner = msgspec.structs.replace(inner, cache_control=None)
-        for part in parts_of(inner, scope, at):
-            if isinstance(part, TextPart):
-                texts.append(part.text)
-                continue
-            kind = "image" if isinstance(part, ImagePart) else "document"
-            counts[kind] += 1
-            attachments.append(part)
-            if moved and scope.profile.tool_images != "inline":
-                scope.notes.add("attachment_moved", at)
-                texts.append(ATTACHED.format(kind=kind, number=counts[kind]))
-    text = "\n".join(texts)
-    if not text and not attachments:
-        text = NO_OUTPUT
-    return Result(_failed(text) if block.is_error else text, attachments, mark)
+        found += [(at, part) for part in parts_of(inner, scope, at)]
+    return found or [(path, TextPart(NO_OUTPUT))], mark
 
 
-def _failed(text: str) -> str:
+def failed(text: str) -> str:
+    """The text of a result with ``is_error``, which says that it is one."""
     return text if text[:40].lstrip().lower().startswith(_SAYS_ERROR) else f"Error: {text}"
 
 

@@ -21,37 +21,52 @@ from ccproxy_sanic.wire.openai_chat import CacheMark, PartMark, TextPart
 Unsign: TypeAlias = Callable[[str], tuple[str, Any] | None]
 
 MAX_MARKS: Final = 4  # cache writes a request (protocol.md 1.7)
-_OPENAI_ID: Final = 40  # characters of a tool call id (protocol.md 2.1.5)
+_LONGEST_ID: Final = {"max40": 40, "max64": 64}  # OpenAI's limits: Chat Completions', Responses' (protocol.md 2.1.5)
+_DIGEST: Final = 32
 _MISTRAL_ID: Final = re.compile(r"[a-zA-Z0-9]{9}\Z")
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LONG_TTL: Final = {"1h": "12h"}  # Anthropic's to OpenAI's
 
 
 class Scope:
-    """Profile, notes and the maps of one request."""
+    """Profile, notes and the maps of one request.
 
-    __slots__ = ("marked", "marks", "names", "notes", "profile", "strict", "tool_ids", "unsign")
+    ``ids`` is the form of tool call ids, where it is not the profile's; ``text_part`` the API's kind of text part.
+    """
 
-    def __init__(self, profile: Profile, notes: Notes, names: Names, *, strict: bool, unsign: Unsign | None) -> None:
+    __slots__ = ("ids", "marked", "marks", "names", "notes", "profile", "strict", "text_part", "tool_ids", "unsign")
+
+    def __init__(
+        self,
+        profile: Profile,
+        notes: Notes,
+        names: Names,
+        *,
+        strict: bool,
+        unsign: Unsign | None,
+        ids: str | None = None,
+        text_part: type[TextPart] = TextPart,
+    ) -> None:
         self.profile, self.notes, self.names, self.strict = profile, notes, names, strict
         self.unsign = unsign
+        self.ids = ids or profile.tool_ids
+        self.text_part = text_part
         self.marks = profile.cache != "none" and profile.parts
         self.marked: list[TextPart] = []
         self.tool_ids: set[str] = set()  # the client's, of the whole history
 
     def sent_id(self, client_id: str, path: Path) -> str:
         """The tool call id for the upstream: the client's own wherever the target takes it (protocol.md 2.1.5)."""
-        form = self.profile.tool_ids
-        if form == "any":
+        if self.ids == "any":
             return client_id
-        sent = send_id(client_id, form)
+        sent = send_id(client_id, self.ids)
         if sent != client_id:
             self.notes.add("id_replaced", path)
         return sent
 
     def text(self, text: str, mark: CacheControl | None) -> TextPart:
         """A text part, with the profile's cache mark where the client set one."""
-        part = TextPart(text)
+        part = self.text_part(text)
         if mark is None or not self.marks:
             return part
         if self.profile.cache == "cache_control":
@@ -77,9 +92,13 @@ def send_id(client_id: str, form: str) -> str:
             number, digit = divmod(number, 62)
             digits.append(_BASE62[digit])
         return "".join(digits)
-    if form == "max40" and len(client_id) > _OPENAI_ID:
-        return "toolu_" + hashlib.sha256(client_id.encode()).hexdigest()[: _OPENAI_ID - 8]
+    if len(client_id) > _LONGEST_ID.get(form, len(client_id)):
+        return hashed_id(client_id)
     return client_id
+
+
+def hashed_id(text: str) -> str:
+    return "toolu_" + hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]
 
 
 def is_marked(part: TextPart) -> bool:

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import Broken, Garbled, ProxyError
-from ..sse import LIMIT, Splitter
-from ..wire import anthropic_reply as wire
+from ..sse import Splitter
 from ..wire.openai_chat_reply import (
     DECODE_ERRORS,
     Choice,
@@ -21,23 +20,23 @@ from ..wire.openai_chat_reply import (
     ToolCall,
     decode_body,
     decode_chunk,
-    is_done,
     lenient_chunks,
-    only_text,
 )
 from . import reasoning, stop, usage
 from .block_writer import BlockWriter
 from .reply_spec import ReplySpec
-from .stop import Cutter, Finish, Stop
+from .short_cut import ShortCut
+from .stop import Finish, Stop
+from .stream_input import Opening
+from .text_flow import TextFlow
 from .tool_slots import End, Slot, Slots
 from .usage import Usage
 from .whole_reply import calls_of, events_of, fault_in, is_whole, message_of
 
 TRUNCATED: Final = "The upstream stream ended before it was complete"
-SILENT: Final = "The upstream ended its stream without an answer"
 TOO_LONG: Final = "The upstream sent an event that is too long"
+SILENT: Final = "The upstream ended its stream without an answer"
 ENDLESS: Final = "The model's tool arguments go on in whitespace without an end"
-_LEADING: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark and whitespace may stand before anything
 
 
 class StreamTranslator:
@@ -50,21 +49,16 @@ class StreamTranslator:
     def __init__(self, spec: ReplySpec) -> None:
         self._spec = spec
         self._splitter = Splitter()
-        self._sse = False
-        self._body: list[bytes] | None = None  # plain JSON instead of SSE
-        self._body_size = 0
+        self._opening: Opening | None = Opening()  # until the answer is known to be an event stream
         self._writer = BlockWriter(spec)
         self._slots = Slots(spec)
         self._tools = 0  # tool_use blocks started
-        self._blank: list[str] = []  # leading whitespace that waits for something visible
+        self._flow = TextFlow(spec, self._writer)
         self._queue: list[tuple[Callable[..., None], tuple[Any, ...]]] = []  # waits for an open tool block
-        self._tags = reasoning.ThinkTags() if spec.think_tags else None
-        self._cutter = Cutter(spec.enforce_stops) if spec.enforce_stops else None
-        self._short_cut = self._tags is None and self._cutter is None
+        self._short_cut = ShortCut(self._writer, self._flow, self._slots)
         self._finishes: set[Finish] = set()
-        self._matched: str | None = None
+        self._matched: str | None = None  # the stop string that the upstream says it met
         self._refusal: list[str] = []
-        self._stopped = False  # a stop string that the proxy enforces was met
         self._ended = False  # the newest chunk brought usage and no content: the upstream said its last word
         self._counted = False  # usage came under its own name
         self._tier: str | None = None
@@ -95,23 +89,25 @@ class StreamTranslator:
         """Frames for the client, ready to be sent; b"" if there are none yet."""
         if self.done or self.fault is not None:
             return b""
-        if not self._sse:
-            data = self._look(data)
-        if data:
-            try:
-                payloads = self._splitter.feed(data)
-            except ValueError:
-                self.fault = Garbled(TOO_LONG)
-                return b""
-            self._events(payloads)
+        try:
+            if self._opening is not None:
+                data = self._opening.take(data)
+                if not data:
+                    return b""
+                self._opening = None
+            payloads = self._splitter.feed(data)
+        except ValueError:
+            self.fault = Garbled(TOO_LONG)
+            return b""
+        self._events(payloads)
         return self._writer.take()
 
     def close(self) -> bytes:
         """The upstream's stream has ended (or was silent long enough after its finish_reason)."""
         if self.done or self.fault is not None:
             return b""
-        if self._body is not None:
-            self._plain(b"".join(self._body))
+        if self._opening is not None and (body := self._opening.body) is not None:
+            self._plain(body)
             return self._writer.take()
         try:
             self._events(self._splitter.flush())
@@ -122,22 +118,6 @@ class StreamTranslator:
         return self._writer.take()
 
     # what comes in
-
-    def _look(self, data: bytes) -> bytes:
-        """Tells SSE from a plain JSON body by the first byte that says something."""
-        if self._body is None:
-            data = data.lstrip(_LEADING)
-            if not data:
-                return b""
-            if data[:1] not in (b"{", b"["):
-                self._sse = True
-                return data
-            self._body = []
-        self._body_size += len(data)
-        if self._body_size > LIMIT:
-            self.fault = Garbled(TOO_LONG)
-        self._body.append(data)
-        return b""
 
     def _plain(self, body: bytes) -> None:
         """A server that answers JSON to a stream request: one completion, an error, or chunks one after the other."""
@@ -159,18 +139,34 @@ class StreamTranslator:
             self._end_of_stream()
 
     def _events(self, payloads: list[bytes]) -> None:
-        for payload in payloads:
-            if self.done or self.fault is not None:
-                return
+        at, count = 0, len(payloads)
+        while at < count and not self.done and self.fault is None:
+            if (copied := self._short_cut.copy(payloads, at)) != at:
+                at = copied
+                self._shortened()
+                continue
+            payload = payloads[at]
+            at += 1
             try:
-                self._chunk(decode_chunk(payload))
+                chunk = decode_chunk(payload)
             except DECODE_ERRORS:
                 self._lenient(payload)
+            else:
+                if self._short_cut.take(payload, chunk):
+                    self._shortened()
+                    continue
+                self._chunk(chunk)
+            self._short_cut.look()
+
+    def _shortened(self) -> None:
+        """What else changes by chunks that took the short cut."""
+        self._ended = False
+        self._tier = self._short_cut.tier or self._tier
+        if self._short_cut.filled:
+            self._tools_go_on()
+            self._short_cut.look()
 
     def _lenient(self, payload: bytes) -> None:
-        if is_done(payload):
-            self._chunks([], True)
-            return
         try:
             chunks, done = lenient_chunks(payload)
         except Garbled as fault:
@@ -202,20 +198,13 @@ class StreamTranslator:
     # the rows of protocol.md 4.4
 
     def _chunk(self, chunk: Chunk) -> None:
-        # the short cut of nearly all chunks: what the rows below would do with them, without asking every question
-        if self._short_cut and self._writer.in_text and (text := only_text(chunk)):
-            self._ended = False
-            self._tier = chunk.service_tier or self._tier
-            self._writer.more_text(text)
-            return
         fault = fault_in(chunk)
         if fault is not None:  # row 1
             self.fault = fault
             return
         if not self.started:
             self.started = True
-            if not self._spec.opened:
-                self._writer.raw(wire.message_start(self._spec.message_id, self._spec.model))
+            self._writer.begin()
         if self.upstream_id is None:
             self.upstream_id, self.upstream_model = chunk.id, chunk.model
         self._usage(chunk)  # row 2
@@ -249,15 +238,15 @@ class StreamTranslator:
         if said.reasoning or said.details:  # rows 4 and 5
             self._put(self._reasoning, said.reasoning, said.details)
         if said.text:  # row 6
-            self._put(self._text, said.text)
+            self._put(self._flow.text, said.text)
         if said.refusal:  # row 7
             self._refusal.append(said.refusal)
-            self._put(self._refusal_text, said.refusal)
+            self._put(self._flow.refusal, said.refusal)
         for call in calls_of(delta):  # row 8
             self._ended = False
-            if not self._stopped and self.fault is None:
+            if not self._stopped() and self.fault is None:
                 self._tool(call)
-        if self._stopped and self.fault is None:
+        if self._stopped() and self.fault is None:
             self._finish()
 
     def _put(self, write: Callable[..., None], *args: Any) -> None:
@@ -265,66 +254,15 @@ class StreamTranslator:
         self._ended = False
         if self._writer.in_tool:
             self._queue.append((write, args))
-        elif not self._stopped:
+        elif not self._stopped():
             write(*args)
 
     def _reasoning(self, text: str, details: list[dict[str, Any]]) -> None:
         if self._spec.thinking == "drop" or not (text or reasoning.is_opaque(details)):
             return
-        self._leave_text()
-        if not self._stopped:
+        self._flow.leave()
+        if not self._stopped():
             self._writer.thinking(text, details)
-
-    def _text(self, text: str) -> None:
-        if self._tags is not None:
-            thought, text = self._tags.feed(text)
-            self._think(thought)
-        if text:
-            self._content(text)
-
-    def _think(self, thought: str) -> None:
-        """Reasoning that stood in the content."""
-        if thought and self._spec.thinking != "drop":
-            self._blank.clear()
-            self._writer.thinking(thought, [])
-
-    def _content(self, text: str) -> None:
-        if self._cutter is not None:
-            text, met = self._cutter.feed(text)
-            if met is not None:
-                self._matched, self._stopped = met, True
-        if text:
-            self._visible(text)
-
-    def _visible(self, text: str) -> None:
-        if not self._writer.in_text:
-            if text.isspace():
-                self._blank.append(text)
-                return
-            if self._blank:
-                text = "".join((*self._blank, text))
-                self._blank.clear()
-        self._writer.text(text)
-
-    def _refusal_text(self, text: str) -> None:
-        self._release()
-        if not self._stopped:
-            self._visible(text)
-
-    def _leave_text(self) -> None:
-        """Something else than text comes next: what was held back is either shown now or dropped."""
-        self._release()
-        self._blank.clear()
-
-    def _release(self) -> None:
-        """Shows what was held back because a tag or a stop string could have come."""
-        if self._tags is not None:
-            thought, text = self._tags.flush()
-            self._think(thought)
-            if text:
-                self._content(text)
-        if self._cutter is not None and (text := self._cutter.flush()):
-            self._visible(text)
 
     # tools (4.5)
 
@@ -332,7 +270,11 @@ class StreamTranslator:
         slot = self._slots.take(call)
         if slot.endless:
             self.fault = Garbled(ENDLESS)
-            return
+        else:
+            self._tools_go_on()
+
+    def _tools_go_on(self) -> None:
+        """Writes what can be written of the slot whose turn it is, and of those after it."""
         while (current := self._slots.current()) is not None:
             if not current.started:
                 if not self._slots.may_start(current):
@@ -348,8 +290,8 @@ class StreamTranslator:
 
     def _start(self, slot: Slot) -> bool:
         """Opens the slot's block, unless a stop string was met in the text before it."""
-        self._leave_text()
-        if self._stopped:
+        self._flow.leave()
+        if self._stopped():
             return False
         tool_id = self._slots.unique(slot.id)
         if slot.thought is not None and self._spec.thinking != "drop":
@@ -363,16 +305,16 @@ class StreamTranslator:
         """What had to wait for the tool block."""
         queue, self._queue = self._queue, []
         for write, args in queue:
-            if not self._stopped:
+            if not self._stopped():
                 write(*args)
 
     # the end
 
     def _finish(self) -> None:
         if not self._writer.in_tool:
-            self._leave_text()
+            self._flow.leave()
         end = self._end_of_calls()
-        while not self._stopped and (slot := self._slots.current()) is not None:
+        while not self._stopped() and (slot := self._slots.current()) is not None:
             self._slots.next()
             if not slot.started and not (self._slots.must_start(slot) and self._start(slot)):
                 continue
@@ -380,16 +322,18 @@ class StreamTranslator:
             self._writer.arguments(slot.ending(end))
             self._writer.close()
         self._unqueue()
-        self._leave_text()
-        self._writer.close()
+        self._flow.leave()
         why = self._why()
         self.stop_reason = why.reason
-        self._writer.raw(wire.message_delta(why.reason, why.sequence, why.details, self.usage.reply(tier=False)))
-        self._writer.raw(wire.MESSAGE_STOP)
+        self._writer.end(why, self.usage)
         self.done = True
 
     def _why(self) -> Stop:
-        return stop.decide(self._finishes, "".join(self._refusal), self._tools, self._matched)
+        return stop.decide(self._finishes, "".join(self._refusal), self._tools, self._flow.matched or self._matched)
+
+    def _stopped(self) -> bool:
+        """Whether a stop string that the proxy enforces was met."""
+        return self._flow.matched is not None
 
     def _end_of_calls(self) -> End:
         if not self._finishes & stop.CUTS:

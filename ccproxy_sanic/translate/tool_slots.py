@@ -73,6 +73,19 @@ class Slot:
     def endless(self) -> bool:
         return self._blanks > MAX_BLANKS
 
+    @property
+    def growing(self) -> bool:
+        """Whether its block is open, and all that came has been sent and was good."""
+        return self._sent and self._broken is None and not self._unsent and not self._json.complete
+
+    def grow(self, piece: str) -> bool:
+        """Takes a piece of a growing slot's arguments that is to be sent as it is; False, and nothing changes, if it
+        is not that simple."""
+        if (piece.isspace() and not self._json.in_string) or not self._json.feed(piece):
+            return False
+        self._blanks = 0
+        return True
+
     def take_name(self, piece: str | None, declared: frozenset[str]) -> None:
         """A declared name is final at once; other pieces are joined; a repeat says nothing."""
         if not piece or not piece.strip() or self.started or self.name in declared or piece == self.name:
@@ -175,6 +188,12 @@ class Slots:
             slot.id = call_id
             self._by_id.setdefault(call_id, slot)
         return slot
+
+    def meant(self, index: int | None) -> Slot | None:
+        """The slot of a piece that brings neither id nor name."""
+        if index is not None:
+            return self._by_index.get(index)
+        return self.all[-1] if self.all else None
 
     def current(self) -> Slot | None:
         """The slot whose turn it is."""

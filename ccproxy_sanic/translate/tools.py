@@ -19,7 +19,7 @@ from ccproxy_sanic.translate import web_search
 from ccproxy_sanic.translate.adjustments import Notes, Path, dotted
 from ccproxy_sanic.translate.client_tools import CLIENT_TOOLS, description_of
 from ccproxy_sanic.translate.compact import compact
-from ccproxy_sanic.translate.schema import clean_tool
+from ccproxy_sanic.translate.schema import clean_tool, fits_strict
 from ccproxy_sanic.translate.tool_changes import changes
 from ccproxy_sanic.translate.tool_names import Names, sent_name
 from ccproxy_sanic.wire.anthropic import NO_RAW, MessagesRequest, Tool
@@ -60,8 +60,11 @@ class Toolbox(msgspec.Struct):
     searches: tuple[str | None, ...] = ()
 
 
-def translate(req: MessagesRequest, profile: Profile, names: Names, notes: Notes) -> Toolbox:
-    """All of ``tools`` and ``tool_choice``.  Raises InvalidRequest (V14, unknown choice, nothing but server tools)."""
+def translate(req: MessagesRequest, profile: Profile, names: Names, notes: Notes, *, strict: bool = False) -> Toolbox:
+    """All of ``tools`` and ``tool_choice``.  Raises InvalidRequest (V14, unknown choice, nothing but server tools).
+
+    ``strict`` lets a tool be strict that asks for it and whose schema is strict as it stands.
+    """
     entries: list[tuple[Path, Tool]] = [(("tools", index), tool) for index, tool in enumerate(req.tools or ())]
     _check_names(entries)
     found = changes(req)
@@ -82,7 +85,7 @@ def translate(req: MessagesRequest, profile: Profile, names: Names, notes: Notes
             else:
                 box.fields = web_search.fields(tool, path, profile, notes)
         elif _kept(tool, path, found.referenced, search_dropped, notes):
-            box.tools.append(_declared(tool, path, profile, names, notes))
+            box.tools.append(_declared(tool, path, profile, names, notes, strict=strict))
     if entries and not box.tools and not box.searches and all(_is_server(tool) for _, tool in entries):
         raise InvalidRequest(f"tools: {entries[0][1].type} is a server tool, which this backend cannot run")
     _choose(box, req, [tool for _, tool in entries], profile, names, notes)
@@ -128,7 +131,7 @@ def _kept(tool: Tool, path: Path, referenced: set[str], search_dropped: bool, no
     return True
 
 
-def _declared(tool: Tool, path: Path, profile: Profile, names: Names, notes: Notes) -> ChatTool:
+def _declared(tool: Tool, path: Path, profile: Profile, names: Names, notes: Notes, *, strict: bool) -> ChatTool:
     known = CLIENT_TOOLS.get(tool.type or "")
     raw = tool.input_schema if known is None else Raw(msgspec.json.encode(known.parameters))
     description = tool.description if known is None else description_of(tool, known)
@@ -136,7 +139,8 @@ def _declared(tool: Tool, path: Path, profile: Profile, names: Names, notes: Not
     parameters, changed = _parameters(raw, path, profile.schema)
     if changed:
         notes.add("schema_cleaned", (*path, "input_schema"))
-    if tool.strict:
+    strict = bool(strict and tool.strict and fits_strict(msgspec.json.decode(parameters)))
+    if tool.strict and not strict:
         notes.add("strict_dropped", (*path, "strict"))
     if tool.input_examples:
         lines = "\n".join(compact(example) for example in tool.input_examples)
@@ -146,6 +150,7 @@ def _declared(tool: Tool, path: Path, profile: Profile, names: Names, notes: Not
             name=names.sent(name, path),
             description=UNSET if description is None else description,
             parameters=parameters,
+            strict=strict or UNSET,
         )
     )
 

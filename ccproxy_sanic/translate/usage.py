@@ -15,6 +15,13 @@ from msgspec import UNSET
 from ..wire.anthropic_reply import OutputDetails, UsageReply
 from ..wire.openai_chat_reply import Chunk
 
+# Responses's name -> the one of Chat Completions; what they count is the same (protocol.md 8)
+_RESPONSES: Final = {
+    "input_tokens": "prompt_tokens",
+    "input_tokens_details": "prompt_tokens_details",
+    "output_tokens": "completion_tokens",
+    "output_tokens_details": "completion_tokens_details",
+}
 _FAST: Final = frozenset({"priority", "fast"})
 
 
@@ -80,6 +87,12 @@ def read(usage: Mapping[str, Any], tier: str | None) -> Usage:
     return Usage(
         max(0, prompt - cached - written), written, cached, completion, thinking or None, service_tier(tier), known=True
     )
+
+
+def read_responses(usage: Mapping[str, Any], tier: str | None) -> Usage:
+    """The same from the usage of a Responses answer; servers that give it Chat Completions' names are understood."""
+    renamed = {name: usage[theirs] for theirs, name in _RESPONSES.items() if theirs in usage}
+    return read({**usage, **renamed}, tier)
 
 
 def service_tier(upstream: str | None) -> str | None:

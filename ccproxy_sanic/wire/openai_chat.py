@@ -8,7 +8,7 @@ What only some providers know goes into ``extra`` and lands at the top level of 
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -124,12 +124,21 @@ _ENCODER = msgspec.json.Encoder()
 
 def encode(request: ChatRequest) -> bytes:
     """The JSON body; ``extra`` is spread over the top level, after the named fields."""
+    return spread(_ENCODER, request)
+
+
+class _Extended(Protocol):
+    extra: dict[str, Any] | UnsetType
+
+
+def spread(encoder: msgspec.json.Encoder, request: _Extended) -> bytes:
+    """``request`` as JSON, with the entries of its ``extra`` in the place of that field, which is the last."""
     extra = request.extra
     if extra is UNSET:
-        return _ENCODER.encode(request)
+        return encoder.encode(request)
     request.extra = UNSET
     try:
-        body = _ENCODER.encode(request)
+        body = encoder.encode(request)
     finally:
         request.extra = extra
-    return body[:-1] + b"," + _ENCODER.encode(extra)[1:] if extra else body
+    return body[:-1] + b"," + encoder.encode(extra)[1:] if extra else body

@@ -8,7 +8,7 @@ is decoded untyped and normalised into the same structs (protocol.md 3.1, 4.1, 4
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -80,7 +80,9 @@ class Chunk(msgspec.Struct):
 
 _DECODER: Final = msgspec.json.Decoder(Chunk)
 decode_chunk: Final = _DECODER.decode  # the hot path: raises msgspec.DecodeError, UnicodeDecodeError or RecursionError
-_DONE: Final = frozenset({b"[DONE]", b'"[DONE]"'})
+READ_MEMBERS: Final = frozenset(
+    name.encode() for part in (Chunk, Choice, Delta, ToolCall, Function, Custom) for name in part.__struct_fields__
+)
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -100,10 +102,14 @@ def error_of(chunk: Chunk) -> Any:
     return None
 
 
-def only_text(chunk: Chunk) -> str | None:
-    """The text of a chunk that says nothing but a piece of content (what nearly all of them are), else None.
+PieceKind = Literal["text", "thinking", "tool"]
 
-    Its service tier is left to the caller, as OpenAI repeats it on every chunk.
+
+def only_piece(chunk: Chunk) -> tuple[PieceKind, str] | None:
+    """The text of a chunk that says nothing but a piece of content, reasoning or arguments, as nearly all of them do.
+
+    Its service tier is left to the caller, as OpenAI repeats it on every chunk; so is the index of a tool call, which
+    has neither id nor name here.
     """
     choices = chunk.choices
     if choices is None or len(choices) != 1 or chunk.usage is not None or chunk.error is not None:
@@ -112,7 +118,7 @@ def only_text(chunk: Chunk) -> str | None:
     delta = choice.delta
     if (
         delta is None
-        or choice.finish_reason is not None
+        or choice.finish_reason
         or choice.index
         or choice.error is not None
         or choice.usage is not None
@@ -122,25 +128,33 @@ def only_text(chunk: Chunk) -> str | None:
         or chunk.timings is not None
         or chunk.eval_count is not None
         or chunk.prompt_eval_count is not None
-    ):
-        return None
-    content = delta.content
-    if (
-        not isinstance(content, str)
-        or delta.reasoning is not None
-        or delta.reasoning_content is not None
-        or delta.reasoning_details is not None
-        or delta.reasoning_text is not None
-        or delta.refusal is not None
-        or delta.tool_calls is not None
+        or delta.reasoning_details
+        or delta.refusal
         or delta.function_call is not None
     ):
         return None
-    return content
+    content = delta.content
+    thought = delta.reasoning_content or delta.reasoning or delta.reasoning_text
+    if delta.tool_calls:
+        return None if content or thought else _only_arguments(delta.tool_calls)
+    if thought:
+        return None if content else ("thinking", thought)
+    return ("text", content) if content and isinstance(content, str) else None
 
 
-def is_done(payload: bytes) -> bool:
-    return payload.strip() in _DONE
+def _only_arguments(calls: list[ToolCall]) -> tuple[PieceKind, str] | None:
+    call = calls[0]
+    function = call.function
+    if len(calls) != 1 or call.id or call.custom is not None or call.extra_content is not None or function is None:
+        return None
+    arguments = function.arguments
+    return ("tool", arguments) if arguments and isinstance(arguments, str) and not function.name else None
+
+
+def index_of_piece(chunk: Chunk) -> int | None:
+    """The index of the tool call in a chunk that is only a piece of arguments."""
+    delta = chunk.choices[0].delta if chunk.choices else None
+    return delta.tool_calls[0].index if delta is not None and delta.tool_calls else None
 
 
 def decode_body(body: bytes) -> tuple[list[Chunk], bool]:

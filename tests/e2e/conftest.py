@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
 from tests.support.server_process import ServerProcess, serve
+
+APIS: Final = ("chat", "responses", "messages")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,4 +29,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """The server as `make run` starts it on a machine without keys: with the embedded demo model."""
     with serve(tmp_path_factory.mktemp("embedded")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=APIS)
+def spoken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """The same, once for each API that the demo model speaks."""
+    with serve(tmp_path_factory.mktemp(request.param), {"CCPROXY_API": request.param}) as server:
         yield server

@@ -169,10 +169,14 @@ def claude(binary: Path, tmp_path: Path) -> Claude:
     return Claude(binary, home, workspace)
 
 
-@pytest.mark.parametrize("quirk", ["none", "numbered-ids", "same-index"])
-async def test_a_coding_session_leaves_the_files_it_should(claude: Claude, embedded: ServerProcess, quirk: str) -> None:
+@pytest.mark.parametrize(
+    ("spoken", "quirk"),
+    [("chat", "none"), ("chat", "numbered-ids"), ("chat", "same-index"), ("responses", "none"), ("messages", "none")],
+    indirect=["spoken"],
+)
+async def test_a_coding_session_leaves_the_files_it_should(claude: Claude, spoken: ServerProcess, quirk: str) -> None:
     """Whatever the upstream makes of call ids and indexes: a client that sees an id twice loses the call."""
-    session = await claude.run(embedded.url, f"Please build the greeting script. [demo:coding quirk={quirk}]")
+    session = await claude.run(spoken.url, f"Please build the greeting script. [demo:coding quirk={quirk}]")
     used = [block["name"] for block in session.blocks("assistant", "tool_use")]
     assert used == ["Write", "Read", "Bash", "Edit", "Bash", "Write"]
     failed = [block for block in session.blocks("user", "tool_result") if block.get("is_error")]
@@ -188,40 +192,40 @@ async def test_a_coding_session_leaves_the_files_it_should(claude: Claude, embed
     assert "Hello, demo" in final
     assert "Welcome, demo" in final
     assert session.result["usage"]["output_tokens"] > 0
-    await assert_quiet(embedded.url)
+    await assert_quiet(spoken.url)
 
 
-async def test_a_conversation_goes_on_after_its_tools(claude: Claude, embedded: ServerProcess) -> None:
-    session = await claude.run(embedded.url, "[demo:tool name=Bash command=pwd]", "What did you do?")
+async def test_a_conversation_goes_on_after_its_tools(claude: Claude, spoken: ServerProcess) -> None:
+    session = await claude.run(spoken.url, "[demo:tool name=Bash command=pwd]", "What did you do?")
     first, second = session.of("result")
     assert str(claude.workspace) in first["result"]
     assert '"What did you do?"' in second["result"]
     assert not session.retries
-    await assert_quiet(embedded.url)
+    await assert_quiet(spoken.url)
 
 
-async def test_thinking_is_shown(claude: Claude, embedded: ServerProcess) -> None:
-    session = await claude.run(embedded.url, "[demo:think]")
+async def test_thinking_is_shown(claude: Claude, spoken: ServerProcess) -> None:
+    session = await claude.run(spoken.url, "[demo:think]")
     assert any("does not reason" in block["thinking"] for block in session.blocks("assistant", "thinking"))
     assert session.result["result"] == "That was the reasoning; this is the answer."
-    await assert_quiet(embedded.url)
+    await assert_quiet(spoken.url)
 
 
-async def test_a_full_context_is_healed_by_compaction(claude: Claude, embedded: ServerProcess) -> None:
+async def test_a_full_context_is_healed_by_compaction(claude: Claude, spoken: ServerProcess) -> None:
     """The client must understand the refusal: it then sums up by itself and asks again (claude-code.md 6)."""
-    session = await claude.run(embedded.url, "[demo:long n=8000]", "Go on. [demo:overflow limit=24000]", "Still there?")
+    session = await claude.run(spoken.url, "[demo:long n=8000]", "Go on. [demo:overflow limit=24000]", "Still there?")
     assert any(event.get("subtype") == "compact_boundary" for event in session.of("system"))
     assert [event["is_error"] for event in session.of("result")] == [False, False, False]
     assert '"Still there?"' in session.result["result"]
-    await assert_quiet(embedded.url)
+    await assert_quiet(spoken.url)
 
 
-async def test_an_upstream_fault_is_shown_in_its_own_words(claude: Claude, embedded: ServerProcess) -> None:
-    session = await claude.run(embedded.url, '[demo:error status=402 message="Out of credit"]')
+async def test_an_upstream_fault_is_shown_in_its_own_words(claude: Claude, spoken: ServerProcess) -> None:
+    session = await claude.run(spoken.url, '[demo:error status=402 message="Out of credit"]')
     assert session.result["is_error"]
     assert "Out of credit" in session.result["result"]
     assert not session.retries
-    await assert_quiet(embedded.url)
+    await assert_quiet(spoken.url)
 
 
 async def test_a_slow_upstream_is_waited_for(claude: Claude, tmp_path: Path) -> None:
@@ -235,40 +239,40 @@ async def test_a_slow_upstream_is_waited_for(claude: Claude, tmp_path: Path) -> 
         await assert_quiet(server.url)
 
 
-async def test_an_image_read_from_disk_reaches_the_model(claude: Claude, embedded: ServerProcess) -> None:
+async def test_an_image_read_from_disk_reaches_the_model(claude: Claude, spoken: ServerProcess) -> None:
     """Its place is inside a tool's result, where no OpenAI server takes one: the demo refuses it but from a user."""
     picture = png(64, 64)
     (claude.workspace / "dot.png").write_bytes(picture)
-    session = await claude.run(embedded.url, f"[demo:tool name=Read file_path={claude.workspace}/dot.png]")
+    session = await claude.run(spoken.url, f"[demo:tool name=Read file_path={claude.workspace}/dot.png]")
     [shown] = session.blocks("user", "tool_result")
     assert [part["type"] for part in shown["content"]] == ["image"]
     assert re.search(r"I received 1 image \(image/\w+, \d+ bytes\)", session.result["result"])
     assert not session.retries
-    await assert_quiet(embedded.url)
+    await assert_quiet(spoken.url)
 
 
-async def test_a_rate_limit_is_waited_for(claude: Claude, embedded: ServerProcess) -> None:
-    session = await claude.run(embedded.url, "Hello. [demo:error status=429 retry_after=2 first=2]")
+async def test_a_rate_limit_is_waited_for(claude: Claude, spoken: ServerProcess) -> None:
+    session = await claude.run(spoken.url, "Hello. [demo:error status=429 retry_after=2 first=2]")
     assert [retry["error_status"] for retry in session.retries] == [429, 429]
     assert all(2000 <= retry["retry_delay_ms"] < 4000 for retry in session.retries)
     assert not session.result["is_error"]
     assert "You said" in session.result["result"]
-    await assert_quiet(embedded.url)
+    await assert_quiet(spoken.url)
 
 
-async def test_a_stream_that_is_cut_is_asked_for_again(claude: Claude, embedded: ServerProcess) -> None:
+async def test_a_stream_that_is_cut_is_asked_for_again(claude: Claude, spoken: ServerProcess) -> None:
     """After text the proxy can only send an ``error`` event: the client drops the part and asks once more, whole."""
-    session = await claude.run(embedded.url, "Hello. [demo:drop after=3 first=1]")
+    session = await claude.run(spoken.url, "Hello. [demo:drop after=3 first=1]")
     assert not session.result["is_error"]
     assert "You said" in session.result["result"]
     assert "Once upon" not in session.result["result"]
-    await assert_quiet(embedded.url)
+    await assert_quiet(spoken.url)
 
 
-async def test_a_connection_lost_before_the_answer_is_retried(claude: Claude, embedded: ServerProcess) -> None:
+async def test_a_connection_lost_before_the_answer_is_retried(claude: Claude, spoken: ServerProcess) -> None:
     """Twice, because the first may be a kept connection that has just closed: the proxy asks again by itself."""
-    session = await claude.run(embedded.url, "Hello. [demo:drop after=0 first=2]")
+    session = await claude.run(spoken.url, "Hello. [demo:drop after=0 first=2]")
     assert session.retries
     assert not session.result["is_error"]
     assert "You said" in session.result["result"]
-    await assert_quiet(embedded.url)
+    await assert_quiet(spoken.url)

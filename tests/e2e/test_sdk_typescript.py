@@ -34,11 +34,11 @@ def sdk() -> tuple[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def seen(embedded: ServerProcess, sdk: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def seen(spoken: ServerProcess, sdk: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the script saw."""
     node, home = sdk
     done = subprocess.run(
-        [node, str(SCRIPT), embedded.url, str(home)],
+        [node, str(SCRIPT), spoken.url, str(home)],
         env=clean_environment(tmp_path_factory.mktemp("node")),
         capture_output=True,
         text=True,
@@ -86,9 +86,9 @@ def test_errors(seen: dict[str, Any]) -> None:
     assert seen["broken"]["name"] == "APIError"
 
 
-async def test_leaving_leaves_nothing_behind(seen: dict[str, Any], embedded: ServerProcess) -> None:
+async def test_leaving_leaves_nothing_behind(seen: dict[str, Any], spoken: ServerProcess) -> None:
     assert seen["aborted"] == "APIUserAbortError"
-    await assert_quiet(embedded.url)
+    await assert_quiet(spoken.url)
 
 
 def generated(count: int) -> list[list[Any]]:

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccproxy_sanic.translate.response import to_message
-from ccproxy_sanic.translate.stream import StreamTranslator
 from tests.support import grammar, sdk_reader
-from tests.support.replies import DONE, TOOLS, run, spec, sse
+from tests.support.replies import DONE, TOOLS, long_way, run, spec, sse
 
 junk: st.SearchStrategy[Any] = st.sampled_from(
     [None, 0, 1, -1, 1.5, True, False, "", "x", [], {}, [None], {"a": 1}, [[]]]
@@ -162,10 +161,9 @@ def test_the_cuts_do_not_matter(found: list[Any], changes: dict[str, Any], data:
 
 
 @given(st.lists(st.one_of(plain_words, plain_words, items), max_size=12), specs)
-def test_the_short_cut_for_text_changes_nothing(found: list[Any], changes: dict[str, Any]) -> None:
+def test_the_short_cut_changes_nothing(found: list[Any], changes: dict[str, Any]) -> None:
     quick, out = run(sse(found), spec(**changes))
-    slow = StreamTranslator(spec(**changes))
-    slow._short_cut = False
+    slow = long_way(spec(**changes))
     assert slow.feed(sse(found)) + slow.close() == out.partition(b"event: error")[0]
     assert quick.usage == slow.usage
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ccproxy_sanic import errors
 from ccproxy_sanic.translate.reply_spec import ReplySpec
+from ccproxy_sanic.translate.short_cut import ShortCut
 from ccproxy_sanic.translate.stream import StreamTranslator
 from tests.support import grammar
 
@@ -54,6 +55,18 @@ def tool(arguments: Any = None, *, index: int | None = 0, call_id: Any = None, n
     }
     call = {member: value for member, value in call.items() if value is not None}
     return chunk({"tool_calls": [call]})
+
+
+class _NoShortCut(ShortCut):
+    def look(self) -> None:
+        """Never finds it."""
+
+
+def long_way(spec_: ReplySpec) -> StreamTranslator:
+    """A translator that decodes every event and takes every chunk through all rows: the reference for the short cut."""
+    machine = StreamTranslator(spec_)
+    machine._short_cut = _NoShortCut(machine._writer, machine._flow, machine._slots)
+    return machine
 
 
 def run(data: bytes, spec_: ReplySpec | None = None, cuts: Iterable[int] = ()) -> tuple[StreamTranslator, bytes]:

@@ -334,7 +334,7 @@ async def test_a_client_that_leaves_is_noticed_and_counted(server, client) -> No
                 await asyncio.sleep(0.01)
     async with httpx.AsyncClient() as http:
         stats = (await http.get(f"{server.base_url}/demo/stats")).json()
-    assert stats == {"open": 0, "served": 0, "aborted": 2}
+    assert stats == {"open": 0, "served": 0, "aborted": 2, "reasoning_returned": 0}
 
 
 async def test_pace_spreads_the_pieces(server, client) -> None:

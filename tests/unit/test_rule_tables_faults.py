@@ -28,16 +28,23 @@ CODES = {
         *("rate_limit_exceeded", "rate_limit_error", "rate_limit_reached_error", "resource_exhausted"),
         *("too_many_requests", "1302", "1002", "1039"),
     ],
-    504: ["timeout", "timeout_error", "deadline_exceeded", "1001"],
+    504: ["timeout", "timeout_error", "deadline_exceeded", "1001", "vector_store_timeout"],
     529: [
         *("overloaded", "overloaded_error", "engine_overloaded_error", "model_overloaded", "unavailable"),
         *("unavailable_error", "service_unavailable"),
     ],
 }
-REFUSED = ["invalid_request_error", "invalid_argument", "badrequesterror", "2013"]
+REFUSED = [
+    *("invalid_request_error", "invalid_argument", "badrequesterror", "2013"),
+    *("invalid_prompt", "data_residency_mismatch"),
+    *("invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url", "image_too_large"),
+    *("image_too_small", "image_parse_error", "invalid_image_mode", "image_file_too_large"),
+    *("unsupported_image_media_type", "empty_image_file", "failed_to_download_image", "image_file_not_found"),
+]
 FILTERED = [
     *("content_filter", "responsibleaipolicyviolation", "data_inspection_failed", "datainspectionfailed"),
     *("1301", "1026", "1027"),
+    *("bio_policy", "misalignment_policy_violation", "image_content_policy_violation", "content_policy_violation"),
 ]
 ROWS = [(status, code) for status, codes in CODES.items() for code in codes] + [(400, code) for code in REFUSED]
 

@@ -9,7 +9,7 @@ import pytest
 
 from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.profiles import from_switches
-from ccproxy_sanic.translate import carrier, effort, request, schema, tool_changes, tools, validate
+from ccproxy_sanic.translate import carrier, effort, fields, schema, tool_changes, tools, validate
 from ccproxy_sanic.translate.client_tools import CLIENT_TOOLS
 from ccproxy_sanic.translate.schema import clean_format, clean_tool, fits_strict
 from tests.support.translation import WEATHER, assistant, body, codes, refusal, result, sent, text, translate, use, user
@@ -250,7 +250,7 @@ IGNORED = [
 def test_a_field_that_means_nothing_is_noted(name: str) -> None:
     done = translate(body(**{name: {"a": 1}}))
     assert [(one.code, one.path) for one in done.adjustments] == [("field_ignored", name)]
-    assert len(request.IGNORED) == len(IGNORED)
+    assert len(fields.IGNORED) == len(IGNORED)
 
 
 REFUSED = {

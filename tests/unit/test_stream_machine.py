@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ccproxy_sanic.errors import Broken, Garbled
-from ccproxy_sanic.translate import stream
+from ccproxy_sanic.translate import stream, stream_input
 from ccproxy_sanic.translate.stream import StreamTranslator
 from tests.support import grammar
 from tests.support.replies import DONE, blocks, chunk, events, message, run, spec, sse, tool
@@ -338,7 +338,7 @@ def test_a_json_body_without_an_answer_is_a_fault(body: bytes) -> None:
 
 
 def test_an_endless_json_body_is_garbled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "LIMIT", 10)
+    monkeypatch.setattr(stream_input, "LIMIT", 10)
     machine = StreamTranslator(spec())
     assert machine.feed(b"{" + b" " * 20) == b""
     assert isinstance(machine.fault, Garbled)

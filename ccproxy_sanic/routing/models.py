@@ -1,4 +1,4 @@
-"""From the model name a client says to the model an upstream serves.
+"""From the model name a client says to the model that the environment's upstream serves.
 
 Rule: pure, first match wins, and no name is ever refused: the last rule takes everything (protocol.md 1.2, `model`).
 """
@@ -10,10 +10,11 @@ from typing import Final, Literal
 
 import msgspec
 
+Tier = Literal["big", "small", ""]
 UnknownModel = Literal["pass", "big", "small"]
 
 # (part of the lower-case name, tier); opus and sonnet beat haiku
-TIERS: Final = (("opus", "big"), ("sonnet", "big"), ("haiku", "small"))
+TIERS: Final[tuple[tuple[str, Tier], ...]] = (("opus", "big"), ("sonnet", "big"), ("haiku", "small"))
 _LONG_CONTEXT: Final = "[1m]"  # Claude Code's marker for a 1M window: means nothing to an upstream
 
 
@@ -26,29 +27,28 @@ class ModelMap(msgspec.Struct, frozen=True):
     unknown: UnknownModel = "pass"
 
 
-class Route(msgspec.Struct, frozen=True):
-    """Where a request goes: the endpoint's name and the model's name there."""
+def bare(name: str) -> str:
+    """``name`` without Claude Code's ``[1m]``."""
+    return name[: -len(_LONG_CONTEXT)] if name[-len(_LONG_CONTEXT) :].lower() == _LONG_CONTEXT else name
 
-    endpoint: str
-    model: str
+
+def tier_of(name: str) -> Tier:
+    """Which of Claude's tiers a model name means; "" for a name that is none of Claude's."""
+    lowered = name.lower()
+    for part, tier in TIERS:
+        if part in lowered:
+            return tier
+    return "big" if lowered.startswith("claude") else ""
 
 
 def upstream_model(name: str, models: ModelMap) -> str:
     """The upstream's name for the client's ``name``."""
     if name in models.exact:
         return models.exact[name]
-    lowered = name.lower()
-    if lowered.endswith(_LONG_CONTEXT):
-        name, lowered = name[: -len(_LONG_CONTEXT)], lowered[: -len(_LONG_CONTEXT)]
-        if name in models.exact:
-            return models.exact[name]
-    tier: str = models.unknown
-    if lowered.startswith("claude"):
-        tier = "big"
-    for part, its_tier in TIERS:
-        if part in lowered:
-            tier = its_tier
-            break
+    name = bare(name)
+    if name in models.exact:
+        return models.exact[name]
+    tier = tier_of(name) or models.unknown
     if tier == "pass" and name:
         return name
     return models.small if tier == "small" else models.big

@@ -1,0 +1,1 @@
+"""Benches anyone can run: see README.md."""

@@ -1,0 +1,1 @@
+"""Proxy, upstream and load generator as three processes."""

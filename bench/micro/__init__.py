@@ -1,0 +1,1 @@
+"""Pieces of the proxy, one by one, with pytest-benchmark."""

@@ -1,0 +1,66 @@
+"""Which upstreams there are: settings and routes become targets, endpoints and the rules that lead to them.
+
+Rule: pure, and made anew as a whole by every reload of the routes.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from actors import Endpoint
+from ccproxy_sanic.pipeline import Upstreams
+from ccproxy_sanic.routing.file import UpstreamSpec
+from ccproxy_sanic.settings import Settings
+from ccproxy_sanic.upstream.exchange import Deadlines
+from ccproxy_sanic.upstream.target import Target
+
+_DEMO: Final = "demo"  # the profile of the embedded upstream
+
+
+class Fleet(NamedTuple):
+    upstreams: Upstreams
+    endpoints: tuple[Endpoint, ...]
+
+
+def fleet_of(settings: Settings, hop: str, base_url: str) -> Fleet:
+    """``base_url`` is that of the environment's upstream; ``hop`` marks the proxy's own requests."""
+    routing = settings.routing
+    specs = settings.routes.upstreams if settings.routes is not None else ()
+    targets = [_target(spec, settings, hop) for spec in specs]
+    endpoints = [Endpoint(spec.name, slots=spec.slots, keys=max(1, len(spec.keys))) for spec in specs]
+    if routing.default is not None:
+        targets.append(_environments(settings, routing.default, base_url, hop))
+        endpoints.append(Endpoint(routing.default, slots=settings.upstream_slots))
+    return Fleet(Upstreams(routing, {target.name: target for target in targets}), tuple(endpoints))
+
+
+def _environments(settings: Settings, name: str, base_url: str, hop: str) -> Target:
+    upstream = settings.upstream
+    return Target(
+        name,
+        base_url,
+        keys=(upstream.api_key.reveal(),) if upstream.api_key else (),
+        hop=hop,
+        deadlines=Deadlines(
+            connect=settings.connect_timeout, first_byte=settings.first_byte_timeout, idle=settings.idle_timeout
+        ),
+        profile=_DEMO if upstream.demo else settings.profile,
+        api=settings.api,
+    )
+
+
+def _target(spec: UpstreamSpec, settings: Settings, hop: str) -> Target:
+    return Target(
+        spec.name,
+        spec.base_url,
+        keys=tuple(key.reveal() for key in spec.keys),
+        hop=hop,
+        deadlines=Deadlines(
+            connect=spec.connect_timeout or settings.connect_timeout,
+            first_byte=spec.first_byte_timeout or settings.first_byte_timeout,
+            idle=spec.idle_timeout or settings.idle_timeout,
+        ),
+        extra_headers=spec.headers,
+        profile=spec.profile,
+        api=spec.api,
+    )

@@ -1,0 +1,114 @@
+"""How a request is answered: whole or as a stream.
+
+Rule: permit, cache, way, in this order; what was granted comes back however it ends.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import msgspec
+
+from actors.cache import Hit
+from ccproxy_sanic.context import RequestContext
+from ccproxy_sanic.pipeline.books import lookup, permit
+from ccproxy_sanic.pipeline.dialects import DIALECTS, Call, Reader, Whole
+from ccproxy_sanic.pipeline.house import House
+from ccproxy_sanic.pipeline.report import note_usage
+from ccproxy_sanic.pipeline.way import Way
+from ccproxy_sanic.pipeline.work import Work, share_key
+from ccproxy_sanic.translate import faults, response
+from ccproxy_sanic.translate.reply_spec import ReplySpec
+from ccproxy_sanic.translate.stream import StreamTranslator
+from ccproxy_sanic.translate.usage import Usage
+from ccproxy_sanic.upstream.exchange import Exchange
+
+MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes of a whole answer that is read into memory
+
+# what an upstream would say to max_tokens 0: the same machines make the answer, whole or streamed
+EMPTY_COMPLETION: Final = b'{"choices":[{"index":0,"message":{"role":"assistant"},"finish_reason":"length"}]}'
+EMPTY_STREAM: Final = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"length"}]}\n\ndata: [DONE]\n\n'
+# ... and to what a content filter refuses with a 400, where others answer with this finish reason (protocol.md 5.2)
+FILTERED_COMPLETION: Final = EMPTY_COMPLETION.replace(b"length", b"content_filter")
+FILTERED_STREAM: Final = EMPTY_STREAM.replace(b"length", b"content_filter")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A whole Message, encoded, and its usage."""
+
+    message: bytes
+    usage: Usage
+
+
+class Client(Protocol):
+    """What is needed of the client's wire (relay.Client)."""
+
+    opened: bool
+    spoken: bool
+
+    async def pump(self, exchange: Exchange, machine: Reader) -> None: ...
+    async def end(self, data: bytes) -> None: ...
+
+
+async def complete(house: House, ctx: RequestContext, work: Work) -> bytes:
+    """The whole answer of a non-stream request.  Raises ProxyError."""
+    way = Way(house, ctx, work)
+    async with permit(house, ctx):
+        if way.call.empty:  # max_tokens 0: legal, and nothing for an upstream to do (protocol.md 0.7)
+            return response.to_message(EMPTY_COMPLETION, way.call.spec).message
+        lead = await lookup(house, ctx, share_key(house, ctx, work))
+        if isinstance(lead, Hit):
+            ctx.shared = True
+            answer: Answer = lead.value
+            return answer.message
+        try:
+            reply = await _asked(way)
+        except BaseException:
+            if lead is not None:
+                lead.abandon()
+            raise
+        note_usage(ctx, reply.usage)
+        if lead is not None:
+            lead.store(Answer(reply.message, reply.usage))
+        return reply.message
+
+
+async def _asked(way: Way) -> Whole:
+    async def read(call: Call, exchange: Exchange) -> Whole:
+        body = await exchange.read(MAX_ANSWER)
+        return DIALECTS[call.api].whole(body, call.spec)
+
+    try:
+        return await way.go(read)
+    except faults.ContentFiltered:
+        return response.to_message(FILTERED_COMPLETION, way.call.spec)
+
+
+async def stream(house: House, ctx: RequestContext, work: Work, client: Client) -> None:
+    """Carry the answer to ``client``, to its end.  Raises ProxyError."""
+    way = Way(house, ctx, work)
+    async with permit(house, ctx):
+        if way.call.empty:
+            await client.end(_made_of(EMPTY_STREAM, way.call.spec, opened=False))
+            return
+
+        async def pump(call: Call, exchange: Exchange) -> None:
+            call.spec.opened = client.opened
+            machine = DIALECTS[call.api].machine(call.spec)
+            try:
+                await client.pump(exchange, machine)
+                await exchange.finish()
+            finally:
+                note_usage(ctx, machine.usage)
+
+        try:
+            await way.go(pump, lambda: client.spoken)
+        except faults.ContentFiltered:
+            if client.spoken:
+                raise
+            await client.end(_made_of(FILTERED_STREAM, way.call.spec, opened=client.opened))
+
+
+def _made_of(chunks: bytes, spec: ReplySpec, *, opened: bool) -> bytes:
+    spec.opened = opened
+    return StreamTranslator(spec).feed(chunks)

@@ -1,0 +1,47 @@
+"""What requests are served with.
+
+Rule: made once by the runtime; a reload replaces :attr:`House.upstreams` as a whole, and a request keeps the one that
+it began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+import actors
+from ccproxy_sanic.profiles import Profile
+from ccproxy_sanic.routing import Routing
+from ccproxy_sanic.upstream.engine import EngineTransport
+from ccproxy_sanic.upstream.target import Api, Target
+
+
+class Upstreams(msgspec.Struct, frozen=True):
+    """Where requests may go: the rules, and what they lead to, by name."""
+
+    routing: Routing
+    targets: Mapping[str, Target]
+
+
+class House(msgspec.Struct):
+    """Actors, engine, upstreams and clocks."""
+
+    limiter: actors.Ref[Any]
+    cache: actors.Ref[Any]
+    provider: actors.Ref[Any]
+    metrics: actors.Ref[Any]
+    transport: EngineTransport
+    upstreams: Upstreams
+    profile_of: Callable[[Target, str], Profile]
+    api_of: Callable[[Target, str, Profile], Api]
+    learn_api: Callable[[Target, str, Api], None]  # for a model at a target, until the restart
+    clock: Callable[[], float]  # the loop's: for deadlines
+    timer: Callable[[], float]  # finer than the loop's, which moves in ms: for what things cost
+    now: Callable[[], float]  # wall clock, seconds since the epoch: for HTTP dates in retry-after
+    chance: Callable[[], float]  # from 0 to 1: which of several equal upstreams, where there is no session
+    carrier_key: bytes
+    closer: Callable[[Any], object]
+    strict: bool = False
+    share: Literal["off", "safe"] = "safe"

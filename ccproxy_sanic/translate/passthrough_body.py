@@ -1,0 +1,174 @@
+"""The request for an upstream that speaks Messages itself: the client's own bytes.
+
+Rule: every byte stays but for the model's name and for what this upstream is known to refuse: thinking that carries our
+signature, and lone surrogates (protocol.md 1.3 V15, 2.3).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from ..errors import InvalidRequest
+from ..wire import spans
+from ..wire.anthropic_reply import encode
+from ..wire.mending import replace_lone_surrogates
+from ..wire.spans import Edit, Member
+from .adjustments import Adjustment, Notes, Path
+from .carrier import PREFIX
+
+_ours_in: Final = re.compile(re.escape(PREFIX).encode()).search  # twice as fast as bytes.find on prose
+# Claude Code's own words for a turn without content; the real API refuses an empty one.
+_FILLED: Final = b'[{"type":"text","text":"(no content)"}]'
+_DISABLED: Final = b'{"type":"disabled"}'
+_CARRIES: Final = {"thinking": "signature", "redacted_thinking": "data"}
+_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class _Block(msgspec.Struct):
+    type: Any = None
+    signature: Any = None
+    data: Any = None
+
+
+class _Message(msgspec.Struct):
+    role: Any = None
+
+
+class _Thinking(msgspec.Struct):
+    type: Any = None
+
+
+_NO_BLOCK: Final = _Block()
+_block: Final = msgspec.json.Decoder(_Block).decode
+_role: Final = msgspec.json.Decoder(_Message).decode
+_thinking: Final = msgspec.json.Decoder(_Thinking).decode
+
+
+def body_for(raw: bytes, model: str) -> tuple[bytes, list[Adjustment]]:
+    """``raw``, a decoded and valid request, with ``model`` in the place of the client's, and what else was changed.
+
+    A key ``model`` that is there twice is replaced twice: servers differ in which one they take.  Raises
+    InvalidRequest (400): no JSON object, or one without a model.
+    """
+    notes = Notes()
+    raw, found = _members(raw, notes)
+    edits = [Edit(start, end, encode(model)) for key, start, end in found if key == "model"]
+    if not edits:
+        raise InvalidRequest("model: Field required")
+    if _ours_in(raw):
+        edits = sorted(edits + _without_ours(raw, found, notes))
+    return spans.edited(raw, edits), notes.found
+
+
+def _members(raw: bytes, notes: Notes) -> tuple[bytes, list[Member]]:
+    """The body's members; lone surrogates, which the real API calls invalid JSON, are replaced first."""
+    try:
+        return raw, spans.members(raw)
+    except ValueError as error:
+        mended, lone = replace_lone_surrogates(raw)
+        if not lone:
+            raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
+    notes.add("surrogates_replaced", ())
+    try:
+        return mended, spans.members(mended)
+    except ValueError as error:
+        raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
+
+
+def _without_ours(raw: bytes, found: list[Member], notes: Notes) -> list[Edit]:
+    """Our thinking taken out of ``messages``, and what the API then wants to be different elsewhere."""
+    edits: list[Edit] = []
+    unthought = False
+    for key, start, end in found:
+        if key == "messages" and raw.startswith(b"[", start):
+            messages, unthought = _messages(raw[start:end], notes)
+            edits.append(Edit(start, end, messages))
+    if unthought:
+        edits += _unthinking(raw, found, notes)
+    return edits
+
+
+def _messages(text: bytes, notes: Notes) -> tuple[bytes, bool]:
+    """The messages, and whether the last assistant message now begins a tool call without the thinking before it."""
+    edits: list[Edit] = []
+    unthought = False
+    for index, (start, end) in enumerate(spans.items(text)):
+        message = text[start:end]
+        if not message.startswith(b"{"):
+            continue
+        if _ours_in(message):
+            message, cut = _message(message, ("messages", index, "content"), notes)
+            edits.append(Edit(start, end, message))
+            unthought = cut or unthought
+        elif unthought and _role(message).role == "assistant":
+            unthought = False
+    return spans.edited(text, edits), unthought
+
+
+def _message(text: bytes, path: Path, notes: Notes) -> tuple[bytes, bool]:
+    edits: list[Edit] = []
+    unthought = False
+    for key, start, end in spans.members(text):
+        if key == "content" and text.startswith(b"[", start):
+            content, unthought = _content(text[start:end], path, notes)
+            edits.append(Edit(start, end, content))
+    return spans.edited(text, edits), unthought
+
+
+def _content(text: bytes, path: Path, notes: Notes) -> tuple[bytes, bool]:
+    """The blocks that are not ours, with the bytes between them; and whether a tool call now lacks its thinking."""
+    places = spans.items(text)
+    blocks = [_read(text[start:end]) for start, end in places]
+    kept = [index for index, block in enumerate(blocks) if not _is_ours(block)]
+    if len(kept) == len(blocks):
+        return text, False
+    notes.add("thinking_dropped", path, "this upstream refuses thinking that another model's upstream gave")
+    if not kept:
+        notes.add("content_filled", path, "a turn of such thinking alone was sent as (no content)")
+        return _FILLED, False
+    pieces = [text[: places[0].start]]
+    for nth, index in enumerate(kept):
+        if nth:
+            pieces.append(text[places[index - 1].end : places[index].start])
+        pieces.append(text[slice(*places[index])])
+    pieces.append(text[places[-1].end :])
+    left = [blocks[index].type for index in kept]
+    return b"".join(pieces), left[0] not in _CARRIES and "tool_use" in left
+
+
+def _read(text: bytes) -> _Block:
+    try:
+        return _block(text)
+    except _ERRORS:  # not an object: none of ours
+        return _NO_BLOCK
+
+
+def _is_ours(block: _Block) -> bool:
+    member = _CARRIES.get(block.type) if isinstance(block.type, str) else None
+    carried = getattr(block, member) if member else None
+    return isinstance(carried, str) and carried.startswith(PREFIX)
+
+
+def _unthinking(raw: bytes, found: list[Member], notes: Notes) -> list[Edit]:
+    """In a tool loop, ``thinking: enabled`` demands the thinking that was cut: "to avoid this requirement, disable
+    thinking", says the API's 400; and without thinking it refuses to be told to clear any."""
+    values = {key: Edit(start, end, raw[start:end]) for key, start, end in found}
+    thinking, managed = values.get("thinking"), values.get("context_management")
+    if thinking is None or not thinking.new.startswith(b"{") or _thinking(thinking.new).type != "enabled":
+        return []
+    notes.add("effort_forced", ("thinking",), "off for this call: the thinking before its tools is another model's")
+    edits = [thinking._replace(new=_DISABLED)]
+    if managed is not None and b"clear_thinking" in managed.new:
+        rules = msgspec.json.decode(managed.new)
+        if isinstance(rules, dict) and isinstance(rules.get("edits"), list):
+            rules["edits"] = [edit for edit in rules["edits"] if not _clears_thinking(edit)]
+            notes.add("field_ignored", ("context_management", "edits"), "there is no thinking to clear")
+            edits.append(managed._replace(new=msgspec.json.encode(rules)))
+    return edits
+
+
+def _clears_thinking(edit: object) -> bool:
+    return isinstance(edit, dict) and str(edit.get("type")).startswith("clear_thinking")

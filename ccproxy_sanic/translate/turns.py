@@ -1,0 +1,116 @@
+"""One assistant turn as it is read: neighbouring assistant messages, block by block (protocol.md 1.3 V5, 2.1, 2.2).
+
+Rule: what is legal in a turn is decided here once; what becomes of it is the upstream's API's matter (:class:`Draft`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from ccproxy_sanic.errors import InvalidRequest
+from ccproxy_sanic.translate.adjustments import Path, dotted
+from ccproxy_sanic.translate.blocks import parts_of
+from ccproxy_sanic.translate.compact import compact
+from ccproxy_sanic.translate.scope import Scope
+from ccproxy_sanic.wire.anthropic import Block, Message
+from ccproxy_sanic.wire.openai_chat import TextPart
+
+M = TypeVar("M")  # what the upstream's history consists of: messages, or items
+
+BREAK: Final = "\n\n"
+_FOREIGN: Final[tuple[str, Any]] = ("", None)
+
+
+class Turn(msgspec.Struct, Generic[M]):
+    """``messages`` is empty where nothing of the turn is left; ``pending`` the client's call ids, in order."""
+
+    messages: list[M]
+    pending: dict[str, str]  # client id -> sent id
+    index: int  # of the turn's last message in the request
+
+
+class Draft(ABC, Generic[M]):
+    """A turn in the making."""
+
+    __slots__ = ("pending", "scope")
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.pending: dict[str, str] = {}
+
+    @abstractmethod
+    def say(self, text: str, *, apart: bool = False) -> None:
+        """``apart`` text, and text after a call, is set off by a blank line; neighbouring text blocks are one text."""
+
+    @abstractmethod
+    def call(self, sent_id: str, name: str, arguments: str) -> None:
+        """A tool call, by the names that the upstream knows."""
+
+    @abstractmethod
+    def think(self, text: str, kind: str, data: Any, path: Path) -> None:
+        """Thinking: what is visible, and what our own signature carries; kind "" where it is foreign, or none."""
+
+    @abstractmethod
+    def finished(self) -> list[M]:
+        """The whole turn."""
+
+    def sent_id(self, client_id: str, path: Path) -> str:
+        return self.scope.sent_id(client_id, path)
+
+    def take(self, block: Block, path: Path) -> None:
+        match block.type:
+            case "tool_use":
+                self._call(block, path)
+            case "thinking":
+                self.think(block.thinking or "", *self._opened(block.signature), path)
+            case "redacted_thinking":
+                self.think("", *self._opened(block.data), path)
+            case "image":
+                self.scope.notes.add("block_dropped", path, "an image cannot be an assistant's")
+            case "tool_result":
+                raise InvalidRequest(f"{dotted(path)}: tool_result blocks can only be in user messages")
+            case _:
+                for part in parts_of(block, self.scope, path):
+                    if isinstance(part, TextPart):
+                        self.say(part.text, apart=True)
+                    else:
+                        self.scope.notes.add("block_dropped", path, "a file cannot be an assistant's")
+
+    def _call(self, block: Block, path: Path) -> None:
+        client_id, scope = block.id or "", self.scope
+        if not client_id:
+            raise InvalidRequest(f"{dotted(path)}.id: String should have at least 1 character")
+        if client_id in self.pending:
+            raise InvalidRequest(f"{dotted(path)}: tool_use ids must be unique")
+        sent_id = self.pending[client_id] = self.sent_id(client_id, path)
+        scope.tool_ids.add(client_id)
+        self.call(sent_id, scope.names.sent(block.name or "", path), compact(block.input))
+
+    def _opened(self, signature: str | None) -> tuple[str, Any]:
+        """A foreign signature carries nothing and never travels (protocol.md 2.3)."""
+        unsign = self.scope.unsign
+        return (unsign(signature) if unsign is not None and signature else None) or _FOREIGN
+
+
+def read(messages: Iterable[tuple[int, Message]], draft: Draft[M]) -> Turn[M]:
+    """One or more neighbouring assistant messages.  Raises InvalidRequest (V11, a user's block)."""
+    index = 0
+    for index, message in messages:
+        if isinstance(message.content, str):
+            if message.content and not message.content.isspace():
+                draft.say(message.content)
+            continue
+        for position, block in enumerate(message.content or ()):
+            if block.type == "text":
+                if block.text and not block.text.isspace():
+                    draft.say(block.text)
+            else:
+                draft.take(block, ("messages", index, "content", position))
+    finished = draft.finished()
+    if not finished:
+        draft.scope.notes.add("message_dropped", ("messages", index))
+    return Turn(finished, draft.pending, index)

@@ -1,0 +1,99 @@
+"""Which headers cross the proxy when a request is passed through to an upstream that speaks Messages itself.
+
+Rule: towards the upstream the list is open, because features come with headers of their own (claude-code.md 2): all go
+on but for the rows of :data:`DENIED`, each with its reason.  Towards the client it is closed: a header of the upstream
+speaks for the upstream's connection, cookies and policies, and clients read few of them (peers.md 0).
+
+Not denied on purpose: ``anthropic-dangerous-direct-browser-access``, which Claude Code always sends and which switches
+nothing on without an ``origin``; ``traceparent``, which names a trace and nobody; ``user-agent`` and ``x-app``, by
+which upstreams tell clients apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from ccproxy_sanic.errors import InvalidRequest
+
+_HOP: Final = "belongs to one connection (RFC 9110 7.6.1)"
+_OURS: Final = "said by the proxy for its own request"
+_BODY: Final = "describes bytes that the proxy has decoded or changed"
+_CREDENTIAL: Final = "is a credential for the proxy, not for the upstream"
+_CLIENT: Final = "says where the client is, which is nobody's business"
+_BROWSER: Final = "a browser's, for the site it believes to talk to"
+_ROUTER: Final = "set by a router in front of the proxy"
+
+DENIED: Final[dict[str, str]] = {
+    **dict.fromkeys(("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect"), _HOP),
+    **dict.fromkeys(("host", "accept-encoding", "content-length", "content-type"), _OURS),
+    **dict.fromkeys(("content-encoding", "content-md5", "content-digest", "repr-digest", "digest"), _BODY),
+    **dict.fromkeys(("authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "cookie2"), _CREDENTIAL),
+    **dict.fromkeys(("forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip"), _CLIENT),
+    **dict.fromkeys(("via", "cdn-loop", "client-ip", "from"), _CLIENT),
+    **dict.fromkeys(("origin", "referer", "dnt"), _BROWSER),
+    **dict.fromkeys(("x-request-id", "x-request-start", "connect-time", "total-route-time"), _ROUTER),
+    "x-cloud-trace-context": _ROUTER,
+}
+DENIED_PREFIXES: Final[dict[str, str]] = {
+    "proxy-": _HOP,
+    "http2-": _HOP,
+    ":": _HOP,
+    "x-ccproxy-": "said to the proxy",
+    "x-forwarded-": _CLIENT,
+    "cf-": _CLIENT,
+    "fastly-": _CLIENT,
+    "fly-": _CLIENT,
+    "x-envoy-": _ROUTER,
+    "x-amzn-": _ROUTER,
+    "x-amz-cf-": _ROUTER,
+    "x-appengine-": _CLIENT,
+    "x-azure-": _CLIENT,
+    "x-vercel-": _CLIENT,
+    "sec-": _BROWSER,
+}
+_PREFIXES: Final = tuple(DENIED_PREFIXES)
+
+# What a client is told of an upstream's headers; the limits are Claude Code's to show, the wait is its to keep.
+RETURNED: Final = frozenset({"retry-after", "x-should-retry"})
+_RETURNED_PREFIX: Final = "anthropic-"
+_UPSTREAM_ID: Final = "x-upstream-request-id"  # request-id is the proxy's own
+_IDS: Final = ("request-id", "x-request-id")
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
+_FORBIDDEN: Final = re.compile(r"[\x00\r\n]")
+
+
+def onward(headers: Iterable[tuple[str, str]], own: Iterable[tuple[bytes, bytes]] = ()) -> list[tuple[bytes, bytes]]:
+    """The client's headers that go on, in their order, with lower-case names; without any that is in ``own`` too.
+
+    Raises InvalidRequest: a name or a value that could not be sent as one header.
+    """
+    found = [(name.lower(), value) for name, value in headers]
+    taken = {name.decode("latin-1").lower() for name, _ in own}
+    for name, value in found:
+        if name == "connection":
+            taken.update(option.strip().lower() for option in value.split(","))
+    out: list[tuple[bytes, bytes]] = []
+    for name, value in found:
+        if name in DENIED or name in taken or name.startswith(_PREFIXES):
+            continue
+        if not _TOKEN.fullmatch(name) or _FORBIDDEN.search(value):
+            raise InvalidRequest("A header of the request has a name or a value that HTTP does not allow")
+        out.append((name.encode("ascii"), value.encode("utf-8", "surrogateescape")))  # the bytes that came
+    return out
+
+
+def returned(headers: Mapping[str, str]) -> dict[str, str]:
+    """The upstream's headers (names in lower case) that the client gets."""
+    out = {
+        name: value
+        for name, value in headers.items()
+        if (name in RETURNED or name.startswith(_RETURNED_PREFIX)) and not _FORBIDDEN.search(value)
+    }
+    for name in _IDS:
+        if (value := headers.get(name)) and not _FORBIDDEN.search(value):
+            out[_UPSTREAM_ID] = value
+            break
+    return out

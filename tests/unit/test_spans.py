@@ -1,0 +1,86 @@
+"""Where values stand in a JSON text."""
+
+from __future__ import annotations
+
+import pytest
+
+from ccproxy_sanic.wire import spans
+
+
+def values(text: bytes) -> list[tuple[str, bytes]]:
+    return [(key, text[start:end]) for key, start, end in spans.members(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (b"{}", []),
+        (b" { } ", []),
+        (b'{"a":1}', [("a", b"1")]),
+        (b'\n{ "a" :\t[1, {"a":2}] , "b":"}\\"," }\r\n', [("a", b'[1, {"a":2}]'), ("b", b'"}\\","')]),
+        (b'{"mod\\u0065l":"x"}', [("model", b'"x"')]),
+        ('{"é":"ü","b":"👩"}'.encode(), [("é", '"ü"'.encode()), ("b", '"👩"'.encode())]),
+        (b'{"a":1.5e3,"b":-2,"c":true,"d":null}', [("a", b"1.5e3"), ("b", b"-2"), ("c", b"true"), ("d", b"null")]),
+    ],
+)
+def test_members_are_found_in_their_order(text: bytes, wanted: list[tuple[str, bytes]]) -> None:
+    assert values(text) == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a":1,"a":2}',
+        b'{"a":1,"a":1}',
+        b'{"a":12,"a":1}',
+        b'{"a":"x","b":1,"a":"x"}',
+        b'{ "a" : 12 , "x" : 1 , "a" : 1 }',
+        b'{"a":"x","a":"x","b":"x"}',
+        b'{"a":{"a":[1e999, 123456789012345678901234567890]},"\\u0061":"\\ud83d\\ude00"}',
+        b'{"a":[],"a":[],"a":{}}',
+        b'{"a":[1],"b":"\xc3\xa9","a":[1] }',
+    ],
+)
+def test_a_repeated_key_is_found_each_time(text: bytes) -> None:
+    found = values(text)
+    assert len(found) == text.count(b'"a"') + text.count(b'"\\u0061"') + text.count(b'"b"') + text.count(b'"x" :') - (
+        1 if b'{"a":[1e999' in text else 0  # the one inside
+    )
+    assert b"".join(text.split()).startswith(b'{"' + found[0][0].encode() + b'":' + b"".join(found[0][1].split()))
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"[]", b"1", b'"a"', b'{"a":1', b'{"a":1,}', b'{"a":1} x', b"{a:1}", b'{"\xff":1}']
+)
+def test_what_is_no_object_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError):
+        spans.members(text)
+
+
+@pytest.mark.parametrize("key", ["a", "b"])
+def test_what_is_nested_without_end_is_refused(key: str) -> None:
+    deep = b'{"a":' + b"[" * 200_000 + b"]" * 200_000 + b',"%s":1}' % key.encode()
+    with pytest.raises(ValueError):
+        spans.members(deep)
+    with pytest.raises(ValueError):
+        spans.items(deep[5:])
+
+
+def test_items_are_found_in_their_order() -> None:
+    text = b' [1 , "a,]" ,{"b":[2]},\n[3,4]\t] '
+    assert [text[start:end] for start, end in spans.items(text)] == [b"1", b'"a,]"', b'{"b":[2]}', b"[3,4]"]
+    assert spans.items(b"[ ]") == []
+
+
+@pytest.mark.parametrize("text", [b"{}", b"[1", b"[1,]", b"nope"])
+def test_what_is_no_array_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError):
+        spans.items(text)
+
+
+def test_edits_leave_every_other_byte() -> None:
+    assert spans.edited(b"abcdef", []) == b"abcdef"
+    assert (
+        spans.edited(b"abcdef", [spans.Edit(0, 1, b"X"), spans.Edit(3, 3, b"--"), spans.Edit(5, 6, b"")]) == b"Xbc--de"
+    )
+    assert spans.replaced(b'{"a" : 1,"b":{"a":2}, "a":3 }', "a", b"0") == b'{"a" : 0,"b":{"a":2}, "a":0 }'

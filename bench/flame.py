@@ -84,7 +84,8 @@ def svg(root: Box, title: str) -> str:
     _draw(root, 0.0, 0, height, root.count, out)
     return "\n".join(
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+            f'height="{height}">',
             f'<style>{STYLE}</style><rect width="100%" height="100%" fill="#fff"/>',
             f'<text class="title" x="8" y="22">{escape(title)}</text>',
             f'<text x="8" y="38">{root.count} samples; hover for shares</text>',

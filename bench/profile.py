@@ -53,7 +53,15 @@ def from_outside(bench: Bench, tool: str, scenario: str, seconds: float) -> list
     _load(bench, subject, scenario, 0.5)
     stacks = bench.folder / f"{scenario}.folded"
     command = [tool, "record", "--pid", str(subject.process.pid), "--format", "raw", "--output", str(stacks)]
-    command += ["--rate", str(RATE), "--duration", str(max(1, int(seconds))), "--nonblocking", "--full-filenames", "--gil"]
+    command += [
+        "--rate",
+        str(RATE),
+        "--duration",
+        str(max(1, int(seconds))),
+        "--nonblocking",
+        "--full-filenames",
+        "--gil",
+    ]
     recording = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     _load(bench, subject, scenario, seconds + 1)
     _, said = recording.communicate(timeout=60)

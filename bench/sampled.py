@@ -1,9 +1,9 @@
 """The proxy with a sampler inside, for machines without py-spy.
 
-    python -m bench.sampled        serves like `ccproxy serve`; writes stacks.folded in its working directory when it ends
+    python -m bench.sampled        serves like `ccproxy serve`; its end writes stacks.folded in the working directory
 
-Rule: the proxy's code is not touched.  A timer that runs on the process's CPU time interrupts the main thread; its stack
-is counted.  Time inside C code is charged to the Python line that called it.
+Rule: the proxy's code is not touched.  A timer that runs on the process's CPU time interrupts the main thread; its
+stack is counted.  Time inside C code is charged to the Python line that called it; imports are left out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,11 @@ def main() -> int:
         return command(["serve"])
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        lines = [f"{';'.join(stack)} {count}\n" for stack, count in _stacks.items()]
+        lines = [
+            f"{';'.join(stack)} {count}\n"
+            for stack, count in _stacks.items()
+            if not any(name.startswith("<frozen importlib") for name in stack)
+        ]
         Path(STACKS).write_text("".join(lines))
 
 

@@ -44,6 +44,16 @@ def examined(environ: Mapping[str, str], env_file: Path | None) -> Report:
     return report._replace(settings=None, faults=(*report.faults, *faults)) if faults else report
 
 
+def required(given: Settings) -> Catalog:
+    """The catalogue of these settings.  Raises CatalogError where it is faulty, or lacks a profile that they name."""
+    known = read(given.profiles)
+    if given.profile is not None:
+        known.build(given.profile)
+    if faults := unknown(given.routes, known):
+        raise CatalogError(str(faults[0]))
+    return known
+
+
 def unknown(routes: Routes | None, known: Catalog) -> list[Fault]:
     """One fault for every upstream of a file whose profile does not exist."""
     faults: list[Fault] = []

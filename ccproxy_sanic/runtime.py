@@ -98,7 +98,7 @@ class Runtime:
         self._idle = asyncio.Event()
         self.hop = secrets.token_hex(8)
         self.tokens = tuple(Token(token.name, token.token.reveal()) for token in settings.auth_tokens)
-        self.profiles = Profiles(catalog.read(settings.profiles))
+        self.profiles = Profiles(catalog.required(settings))
         self._looks: set[asyncio.Task[None]] = set()
         self.log_writer = LogWriter(settings)
         self.counter = _counter(settings)

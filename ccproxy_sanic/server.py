@@ -25,7 +25,7 @@ from sanic.handlers import ErrorHandler
 from sanic.http.constants import HTTP
 
 import sanic_config
-from ccproxy_sanic import errors, handlers, settings
+from ccproxy_sanic import catalog, errors, handlers, settings
 from ccproxy_sanic.context import HOP_HEADER, new_id
 from ccproxy_sanic.hardening import StrictProtocol, StrictRequest
 from ccproxy_sanic.runtime import Runtime
@@ -186,13 +186,15 @@ async def _closed(server: Any) -> None:
 async def _reroute(runtime: Runtime) -> None:
     """Read the routes again; a file that can't be used changes nothing."""
     try:
-        again = settings.reread(runtime.settings, os.environ, ENV_FILE)
+        again = catalog.reread(runtime.settings, os.environ, ENV_FILE, runtime.profiles.catalog)
     except settings.SettingsError as error:
         for fault in error.faults:
             log.error("%s; the old routes stay", fault)
         return
     await runtime.reroute(again)
     if again.routes is not None:
+        for warning in again.routes.warnings:
+            log.warning("%s", warning)
         log.info("routes read again: %d upstreams, %d rules", len(again.routes.upstreams), len(again.routes.rules))
 
 

@@ -44,7 +44,7 @@ def _tool(number: int) -> dict[str, Any]:
 
 
 def _turns(size: int, marked: str) -> list[dict[str, Any]]:
-    """User, assistant with a tool call, user with its result, ...: ``AGENT_TURNS`` messages, the last one the mark's."""
+    """User, assistant with a tool call, user with its result, ...: ``AGENT_TURNS`` messages; the mark is last."""
     turns: list[dict[str, Any]] = []
     each = size // (AGENT_TURNS - 1)
     for number in range(0, AGENT_TURNS - 2, 2):

@@ -56,7 +56,9 @@ class Pool:
 
 def build(upstream: int, *, relay: bool) -> Sanic[Any, Any]:
     app: Sanic[Any, Any] = Sanic("floor", configure_logging=False)
-    app.config.update(ACCESS_LOG=False, REQUEST_BUFFER_SIZE=1 << 20, RESPONSE_TIMEOUT=3600, MOTD=False, AUTO_EXTEND=False)
+    app.config.update(
+        ACCESS_LOG=False, REQUEST_BUFFER_SIZE=1 << 20, RESPONSE_TIMEOUT=3600, MOTD=False, AUTO_EXTEND=False
+    )
     pool = Pool(upstream, "/v1/messages" if relay else "/v1/chat/completions")
 
     async def messages(request: Request) -> HTTPResponse | None:

@@ -6,7 +6,7 @@ instead of decoding and encoding it was measured: the same within 4 %.)
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -116,7 +116,7 @@ class Translator:
     def _arguments(self, call: PartCall, out: list[bytes]) -> None:
         if call.index != self._call:
             self._call, self._tool = call.index, True
-            block = {"type": "tool_use", "id": call.id, "name": call.function.name, "input": {}}
+            block: dict[str, Any] = {"type": "tool_use", "id": call.id, "name": call.function.name, "input": {}}
             self._open(_encode(block), ARGUMENTS, out)
         if arguments := call.function.arguments:
             out += (self._head, _encode(arguments), TAIL)

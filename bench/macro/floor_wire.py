@@ -69,7 +69,7 @@ class ToolCall(Struct, gc=False):
 
 class ChatMessage(Struct, gc=False):
     role: str
-    content: str | None | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
     tool_calls: list[ToolCall] | UnsetType = UNSET
     tool_call_id: str | UnsetType = UNSET
 
@@ -193,10 +193,11 @@ def to_message(body: bytes, model: str) -> bytes:
     """The client's Message from a whole completion."""
     answer = decode_answer(body)
     choice = answer.choices[0]
-    content: list[OutText | OutToolUse] = []
-    if choice.message.content:
-        content.append(OutText(choice.message.content))
-    for call in choice.message.tool_calls or ():
-        content.append(OutToolUse(call.id, call.function.name, Raw(call.function.arguments.encode() or b"{}")))
+    said = choice.message.content
+    content: list[OutText | OutToolUse] = [OutText(said)] if said else []
+    content += [
+        OutToolUse(call.id, call.function.name, Raw(call.function.arguments.encode() or b"{}"))
+        for call in choice.message.tool_calls or ()
+    ]
     usage = OutUsage(answer.usage.prompt_tokens, answer.usage.completion_tokens)
     return _encode(OutMessage(model, content, STOP_REASON.get(choice.finish_reason or "stop"), usage))

@@ -7,7 +7,6 @@ Rule: the same operations as bench/micro/bench_actors.py, timed by the process's
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import time
 

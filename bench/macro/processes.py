@@ -1,7 +1,7 @@
 """Processes under measurement: start, pin, read their clocks and memory, end.
 
-Rule: CPU time is what the kernel charged to the process, in ns; how busy everybody else kept its core is measured beside
-it, so that a noisy round can be told from a slow proxy.
+Rule: CPU time is what the kernel charged to the process, in ns; how busy everybody else kept its core is measured
+beside it, so that a noisy round can be told from a slow proxy.
 """
 
 from __future__ import annotations

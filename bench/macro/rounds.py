@@ -1,6 +1,7 @@
 """One scenario, several subjects, in turns: A B A B, so that whatever else the machine does meets them all.
 
-Rule: a round counts only with its books balanced: every request answered well, and as many at the upstream as were sent.
+Rule: a round's books must balance: every request answered well, and as many at the upstream as were sent; whatever
+does not is a fault of the round, and shown.
 """
 
 from __future__ import annotations
@@ -71,9 +72,7 @@ class Bench:
 
     def round(self, scenario: Scenario, subject: Subject, seconds: float, path: str = "/v1/messages") -> Round:
         """One turn of one subject."""
-        files = [
-            bodies.write(self.folder, f"body-{number}", make()) for number, make in enumerate(scenario.bodies)
-        ]
+        files = [bodies.write(self.folder, f"body-{number}", make()) for number, make in enumerate(scenario.bodies)]
         options = {"connections": scenario.connections, "path": path, **scenario.options}
         options |= {"requests": scenario.requests} if scenario.requests else {"seconds": seconds}
         core, pid = self.cores.subject, subject.process.pid

@@ -53,6 +53,13 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         200,
         subjects=("floor", "proxy", "proxy-log"),
     ),
+    "stream-burst": Scenario(
+        "the same, each chunk in a write of its own",
+        (_small(200, kind="burst", stream=True),),
+        32,
+        "chunk",
+        200,
+    ),
     "stream-paced": Scenario(
         "100 streams of 100 chunks, one every 20 ms",
         (_small(100, 20, stream=True),),

@@ -1,7 +1,7 @@
 """What is measured, and how it is started.
 
-Rule: the proxy runs as its user starts it, by ``ccproxy serve`` with settings from the environment, default but for what
-stands here.
+Rule: the proxy runs as its user starts it, by ``ccproxy serve`` with settings from the environment, default but for
+what stands here.
 """
 
 from __future__ import annotations

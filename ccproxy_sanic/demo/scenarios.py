@@ -152,7 +152,7 @@ def _tools(request: ChatRequest, body: bytes, options: Options) -> Plan:
 def _chosen(request: ChatRequest) -> list[str]:
     choice = request.tool_choice
     named: Any = choice.get("function") if isinstance(choice, dict) else None
-    return [named["name"]] if isinstance(named, dict) and "name" in named else []
+    return [named["name"]] if isinstance(named, dict) and isinstance(named.get("name"), str) else []
 
 
 def _call(request: ChatRequest, wanted: list[str], options: Options) -> Plan:

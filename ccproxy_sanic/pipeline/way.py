@@ -62,7 +62,19 @@ class Way:
     """``call`` is the newest call; the first one is translated at once, so that a request that can't be translated
     costs nothing.  Raises InvalidRequest."""
 
-    __slots__ = ("_affinity", "_ctx", "_house", "_key", "_left", "_spent", "_status", "_step", "_switched", "_work", "call")
+    __slots__ = (
+        "_affinity",
+        "_ctx",
+        "_house",
+        "_key",
+        "_left",
+        "_spent",
+        "_status",
+        "_step",
+        "_switched",
+        "_work",
+        "call",
+    )
 
     def __init__(self, house: House, ctx: RequestContext, work: Work) -> None:
         self._house, self._ctx, self._work = house, ctx, work

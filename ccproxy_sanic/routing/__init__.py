@@ -5,8 +5,6 @@ Rule: pure but for :func:`file.read`, which reads the file that CCPROXY_ROUTES n
 
 from __future__ import annotations
 
-import msgspec
-
 from ccproxy_sanic.routing.facts import Facts, facts_of
 from ccproxy_sanic.routing.models import TIERS, ModelMap, UnknownModel, tier_of, upstream_model
 from ccproxy_sanic.routing.plan import DEFAULT, Plan, Routing, Rule, Step, Target, routing_of
@@ -17,7 +15,6 @@ __all__ = [
     "Facts",
     "ModelMap",
     "Plan",
-    "Route",
     "Routing",
     "Rule",
     "Step",
@@ -28,10 +25,3 @@ __all__ = [
     "tier_of",
     "upstream_model",
 ]
-
-
-class Route(msgspec.Struct, frozen=True):
-    """Where a request goes: the endpoint's name and the model's name there."""
-
-    endpoint: str
-    model: str

@@ -41,12 +41,14 @@ class BlockList(BlockWriter):
         self._call = tool_id, name
 
     def close(self) -> None:
+        if self._kind is None:
+            return
         text = "".join(self._pieces)
         if self._kind == "text":
             self.blocks.append(TextBlock(text))
         elif self._kind == "thinking":
             self.blocks.append(ThinkingBlock(text, self._signature()))
-        elif self._kind == "tool":  # only an answer cut at the limit left its arguments open
+        else:  # only an answer cut at the limit left its arguments open
             self.blocks.append(ToolUseBlock(*self._call, msgspec.Raw(whole(text, cut=True).encode())))
         self._kind = None
 

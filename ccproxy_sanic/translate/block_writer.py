@@ -85,9 +85,7 @@ class BlockWriter:
     @property
     def growing(self) -> Literal["text", "thinking", "tool"] | None:
         """The kind of the open block, if its next piece is nothing but one more frame."""
-        if self._kind == "thinking" and (self._gem or self._spec.thinking != "show"):
-            return None
-        return self._kind
+        return None if self._kind == "thinking" and self._spec.thinking != "show" else self._kind
 
     def more(self, text: str) -> None:
         """A piece of the open block."""

@@ -255,6 +255,8 @@ class PassThrough:
             self._delta(read(payload))
         elif kind == b"message_stop":
             self.done = True
+            if event.endswith(b"\r") and b"\r\n" in event:
+                event += b"\n"  # the rest of a line end whose read was cut, and no read follows
         elif not self.spoken and kind in _CONTENTS:
             self.spoken = True
             self._trusted = self._named is True

@@ -59,7 +59,10 @@ def body_for(raw: bytes, model: str) -> tuple[bytes, list[Adjustment]]:
     if not edits:
         raise InvalidRequest("model: Field required")
     if _ours_in(raw):
-        edits = sorted(edits + _without_ours(raw, found, notes))
+        try:
+            edits = sorted(edits + _without_ours(raw, found, notes))
+        except (*_ERRORS, ValueError) as error:  # the first look does not decode what it carries
+            raise _not_json(error) from None
     return spans.edited(raw, edits), notes.found
 
 
@@ -70,12 +73,16 @@ def _members(raw: bytes, notes: Notes) -> tuple[bytes, list[Member]]:
     except ValueError as error:
         mended, lone = replace_lone_surrogates(raw)
         if not lone:
-            raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
+            raise _not_json(error) from None
     notes.add("surrogates_replaced", ())
     try:
         return mended, spans.members(mended)
     except ValueError as error:
-        raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
+        raise _not_json(error) from None
+
+
+def _not_json(error: Exception) -> InvalidRequest:
+    return InvalidRequest(f"The request body is not valid JSON: {error}")
 
 
 def _without_ours(raw: bytes, found: list[Member], notes: Notes) -> list[Edit]:

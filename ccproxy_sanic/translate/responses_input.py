@@ -15,7 +15,7 @@ from ccproxy_sanic.translate import conversation, effort, results
 from ccproxy_sanic.translate.adjustments import Path
 from ccproxy_sanic.translate.conversation import NO_PREFILL, Conversation, SideWriter, joined
 from ccproxy_sanic.translate.responses_parts import output_of, sent
-from ccproxy_sanic.translate.scope import Scope, hashed_id
+from ccproxy_sanic.translate.scope import Scope
 from ccproxy_sanic.translate.turns import BREAK, Draft
 from ccproxy_sanic.wire.anthropic import Block, MessagesRequest
 from ccproxy_sanic.wire.openai_chat import Part, TextPart
@@ -70,13 +70,6 @@ class ItemDraft(Draft[Item]):
             self._text.append(BREAK)
         self._text.append(text)
         self._broken = apart
-
-    def sent_id(self, client_id: str, path: Path) -> str:
-        """Items are one flat list in which an id names one call: one that an earlier turn has used is replaced."""
-        if client_id not in self.scope.tool_ids:
-            return super().sent_id(client_id, path)
-        self.scope.notes.add("id_replaced", path, "an earlier call has the same id")
-        return super().sent_id(hashed_id(f"{path[1]}:{client_id}"), path)
 
     def call(self, sent_id: str, name: str, arguments: str) -> None:
         self._close()

@@ -11,26 +11,24 @@ index, and those of a finished response by their order among their kind.
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ..wire.anthropic_reply import encode
 from ..wire.openai_responses_reply import OutputItem, texts
 from .tool_slots import Slot
 
-
-class Kind(Enum):
-    MESSAGE = auto()
-    REASONING = auto()
-    CALL = auto()
-
+Kind = Literal["message", "reasoning", "call"]
+MESSAGE: Final = "message"
+REASONING: Final = "reasoning"
+CALL: Final = "call"
+_KINDS: Final[tuple[Kind, ...]] = (MESSAGE, REASONING, CALL)
 
 # An item's type -> what it is to us; the others (searches, images, MCP calls) are the server's own business.
-KINDS: Final = {
-    "message": Kind.MESSAGE,
-    "reasoning": Kind.REASONING,
-    "function_call": Kind.CALL,
-    "custom_tool_call": Kind.CALL,
+KINDS: Final[dict[str, Kind]] = {
+    "message": MESSAGE,
+    "reasoning": REASONING,
+    "function_call": CALL,
+    "custom_tool_call": CALL,
 }
 
 
@@ -81,7 +79,7 @@ class Item:
         """A piece of a message (``text``, ``refusal``) or of reasoning (``summary``, ``content``), or a whole part."""
         if not text or (whole and (sort, part) in self._heard):
             return
-        if self.kind is Kind.REASONING:
+        if self.kind is REASONING:
             if self._sort not in ("", sort):
                 return  # the same thoughts in their other form
             self._sort = sort
@@ -120,16 +118,16 @@ class Item:
     def finish(self, item: OutputItem, declared: frozenset[str]) -> None:
         """The item as it is at its end."""
         self.announce(item, declared)
-        if self.kind is Kind.CALL:
+        if self.kind is CALL:
             self.cut = item.status == "incomplete"
             self.take(*(("input", item.input) if self.custom else ("arguments", item.arguments)), whole=True)
             if self.custom:
                 self.slot.take_custom("")
         elif not self._heard:
-            for sort, parts in (("text", item.content),) if self.kind is Kind.MESSAGE else _thoughts(item):
+            for sort, parts in (("text", item.content),) if self.kind is MESSAGE else _thoughts(item):
                 for part, (text, refused) in enumerate(texts(parts)):
                     self.hear("refusal" if refused else sort, part, text, whole=True)
-        if self.kind is Kind.REASONING and item.encrypted_content and not self.ended:
+        if self.kind is REASONING and item.encrypted_content and not self.ended:
             self.carried = {"id": item.id or "", "encrypted_content": item.encrypted_content}
         self.ended = True
 
@@ -142,10 +140,11 @@ def _thoughts(item: OutputItem) -> tuple[tuple[str, Any], ...]:
 class Items:
     """The items of one answer, in order of their appearance."""
 
-    __slots__ = ("_by_id", "_by_index", "_of")
+    __slots__ = ("_any", "_by_id", "_by_index", "_of")
 
     def __init__(self) -> None:
-        self._of: dict[Kind, list[Item]] = {kind: [] for kind in Kind}
+        self._any = False  # whether there is an item
+        self._of: dict[Kind, list[Item]] = {kind: [] for kind in _KINDS}
         self._by_id: dict[tuple[Kind, str], Item] = {}
         self._by_index: dict[tuple[Kind, int], Item] = {}  # the newest with that index
 
@@ -169,8 +168,10 @@ class Items:
     def final(self, output: list[OutputItem]) -> list[tuple[Item, OutputItem]]:
         """The items of a finished response, each with what it is there."""
         found = [(kind, item) for item in output if (kind := KINDS.get(item.type or "")) is not None]
+        if not self._any:
+            return [(self._new(kind, None, item.id), item) for kind, item in found]
         named = {id(known): known for kind, item in found if (known := self._by_id.get((kind, item.id or "")))}
-        others = {kind: deque(known for known in self._of[kind] if id(known) not in named) for kind in Kind}
+        others = {kind: deque(known for known in self._of[kind] if id(known) not in named) for kind in _KINDS}
         final = []
         for kind, item in found:
             known = self._by_id.get((kind, item.id or ""))
@@ -181,7 +182,7 @@ class Items:
 
     @property
     def calls(self) -> list[Item]:
-        return self._of[Kind.CALL]
+        return self._of[CALL]
 
     @property
     def whole(self) -> bool:
@@ -189,10 +190,11 @@ class Items:
         return all(item.ended for items in self._of.values() for item in items)
 
     def refusal(self) -> str:
-        return "".join([text for item in self._of[Kind.MESSAGE] for text in item.refused])
+        return "".join([text for item in self._of[MESSAGE] for text in item.refused])
 
     def _new(self, kind: Kind, index: int | None, item_id: str | None) -> Item:
         item = Item(kind, index, item_id)
+        self._any = True
         self._of[kind].append(item)
         if item_id:
             self._by_id.setdefault((kind, item_id), item)

@@ -80,7 +80,7 @@ def _translated(
     notes = Notes()
     names = Names(notes)
     ids = "mistral9" if profile.tool_ids == "mistral9" else "max64"
-    scope = Scope(profile, notes, names, strict=strict, unsign=unsign, ids=ids, text_part=InputText)
+    scope = Scope(profile, notes, names, strict=strict, unsign=unsign, ids=ids, flat=True, text_part=InputText)
     if req.repaired:
         notes.add("surrogates_replaced", ())
     toolbox = tools.translate(req, profile, names, notes, strict=True)

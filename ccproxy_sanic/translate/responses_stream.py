@@ -25,7 +25,7 @@ from . import stop, usage
 from .block_writer import BlockWriter
 from .faults import ContentFiltered, from_stream_error
 from .reply_spec import ReplySpec
-from .responses_output import KINDS, Item, Items, Kind
+from .responses_output import CALL, KINDS, MESSAGE, REASONING, Item, Items, Kind
 from .responses_turns import Turns
 from .stop import Finish, Stop
 from .stream import ENDLESS, SILENT, TOO_LONG, TRUNCATED
@@ -49,18 +49,18 @@ class Row(NamedTuple):
 
 
 ROWS: Final = {
-    _TEXT: Row(Kind.MESSAGE, "text", "delta"),
-    "response.output_text.done": Row(Kind.MESSAGE, "text", "text"),
-    "response.refusal.delta": Row(Kind.MESSAGE, "refusal", "delta"),
-    "response.refusal.done": Row(Kind.MESSAGE, "refusal", "refusal"),
-    "response.reasoning_summary_text.delta": Row(Kind.REASONING, "summary", "delta"),
-    "response.reasoning_summary_text.done": Row(Kind.REASONING, "summary", "text"),
-    "response.reasoning_text.delta": Row(Kind.REASONING, "content", "delta"),
-    "response.reasoning_text.done": Row(Kind.REASONING, "content", "text"),
-    "response.function_call_arguments.delta": Row(Kind.CALL, "arguments", "delta"),
-    "response.function_call_arguments.done": Row(Kind.CALL, "arguments", "arguments"),
-    "response.custom_tool_call_input.delta": Row(Kind.CALL, "input", "delta"),
-    "response.custom_tool_call_input.done": Row(Kind.CALL, "input", "input"),
+    _TEXT: Row(MESSAGE, "text", "delta"),
+    "response.output_text.done": Row(MESSAGE, "text", "text"),
+    "response.refusal.delta": Row(MESSAGE, "refusal", "delta"),
+    "response.refusal.done": Row(MESSAGE, "refusal", "refusal"),
+    "response.reasoning_summary_text.delta": Row(REASONING, "summary", "delta"),
+    "response.reasoning_summary_text.done": Row(REASONING, "summary", "text"),
+    "response.reasoning_text.delta": Row(REASONING, "content", "delta"),
+    "response.reasoning_text.done": Row(REASONING, "content", "text"),
+    "response.function_call_arguments.delta": Row(CALL, "arguments", "delta"),
+    "response.function_call_arguments.done": Row(CALL, "arguments", "arguments"),
+    "response.custom_tool_call_input.delta": Row(CALL, "input", "delta"),
+    "response.custom_tool_call_input.done": Row(CALL, "input", "input"),
 }
 # The last event -> the response's status, unless the response itself names one of these.
 TERMINAL: Final = {
@@ -269,7 +269,7 @@ class ResponsesTranslator:
         self._begin()
         item = self._items.of(row.kind, event.output_index, event.item_id)
         text, whole = getattr(event, row.member), row.member != "delta"
-        if row.kind is Kind.CALL:
+        if row.kind is CALL:
             item.take(row.sort, text, whole=whole)
         else:
             part = event.summary_index if row.sort == "summary" else event.content_index

@@ -12,7 +12,7 @@ from typing import Final
 
 from .block_writer import BlockWriter
 from .reply_spec import ReplySpec
-from .responses_output import Item, Kind
+from .responses_output import MESSAGE, REASONING, Item
 from .text_flow import TextFlow
 from .tool_slots import End, Slots
 
@@ -85,9 +85,9 @@ class Turns:
     def _write(self, item: Item) -> None:
         if self.matched is not None or self.endless:
             return
-        if item.kind is Kind.MESSAGE:
+        if item.kind is MESSAGE:
             self._message(item)
-        elif item.kind is Kind.REASONING:
+        elif item.kind is REASONING:
             self._reasoning(item)
         else:
             self._tool(item)
@@ -148,7 +148,7 @@ class Turns:
         """Ends what another item was saying; False if that brought a stop string to light."""
         if self._open is item:
             return True
-        marked = self._open is not None and self._open.kind is Kind.REASONING
+        marked = self._open is not None and self._open.kind is REASONING
         if item.phase and marked:
             self._writer.carry({"phase": item.phase})
         self._leave()

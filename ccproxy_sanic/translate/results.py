@@ -32,6 +32,8 @@ class Result(msgspec.Struct):
 
 def read(block: Block, scope: Scope, path: Path, *, moved: bool = True) -> Result:
     """The parts of one ``tool_result``, in order; where attachments are ``moved``, notes stand in their place."""
+    if isinstance(block.content, str):
+        return Result(words(block), [], block.cache_control)
     texts: list[str] = []
     attachments: list[Part] = []
     counts = {"image": 0, "document": 0}
@@ -50,13 +52,19 @@ def read(block: Block, scope: Scope, path: Path, *, moved: bool = True) -> Resul
     return Result(failed(text) if block.is_error else text, attachments, mark)
 
 
+def words(block: Block) -> str:
+    """All of a ``tool_result`` whose content is one string."""
+    text = block.content
+    if not isinstance(text, str) or not text or text.isspace():
+        text = NO_OUTPUT
+    return failed(text) if block.is_error else text
+
+
 def pieces(block: Block, scope: Scope, path: Path) -> tuple[list[tuple[Path, Part]], CacheControl | None]:
-    """What one ``tool_result`` holds, never nothing, and where from; one cache mark for the whole of it."""
-    content, mark = block.content, block.cache_control
+    """What a ``tool_result`` of blocks holds, never nothing, and where; one cache mark for the whole of it."""
+    mark = block.cache_control
     found: list[tuple[Path, Part]] = []
-    if isinstance(content, str) and content and not content.isspace():
-        found.append((path, TextPart(content)))
-    for index, inner in enumerate(content if isinstance(content, list) else ()):
+    for index, inner in enumerate(block.content if isinstance(block.content, list) else ()):
         at = (*path, "content", index)
         if inner.cache_control is not None:  # one mark on the whole result, not one for each piece
             mark = mark or inner.cache_control

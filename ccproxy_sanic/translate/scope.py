@@ -31,10 +31,13 @@ _LONG_TTL: Final = {"1h": "12h"}  # Anthropic's to OpenAI's
 class Scope:
     """Profile, notes and the maps of one request.
 
-    ``ids`` is the form of tool call ids, where it is not the profile's; ``text_part`` the API's kind of text part.
+    ``ids`` is the form of tool call ids, where it is not the profile's; ``flat`` says that the history is one list, in
+    which an id names one call; ``text_part`` is the API's kind of text part.
     """
 
-    __slots__ = ("ids", "marked", "marks", "names", "notes", "profile", "strict", "text_part", "tool_ids", "unsign")
+    __slots__ = (
+        *("flat", "ids", "marked", "marks", "names", "notes", "profile", "strict", "text_part", "tool_ids", "unsign"),
+    )
 
     def __init__(
         self,
@@ -45,11 +48,12 @@ class Scope:
         strict: bool,
         unsign: Unsign | None,
         ids: str | None = None,
+        flat: bool = False,
         text_part: type[TextPart] = TextPart,
     ) -> None:
         self.profile, self.notes, self.names, self.strict = profile, notes, names, strict
         self.unsign = unsign
-        self.ids = ids or profile.tool_ids
+        self.ids, self.flat = ids or profile.tool_ids, flat
         self.text_part = text_part
         self.marks = profile.cache != "none" and profile.parts
         self.marked: list[TextPart] = []
@@ -59,7 +63,8 @@ class Scope:
         """The tool call id for the upstream: the client's own wherever the target takes it (protocol.md 2.1.5)."""
         if self.ids == "any":
             return client_id
-        sent = send_id(client_id, self.ids)
+        again = self.flat and client_id in self.tool_ids
+        sent = send_id(hashed_id(f"{path[1]}:{client_id}") if again else client_id, self.ids)
         if sent != client_id:
             self.notes.add("id_replaced", path)
         return sent

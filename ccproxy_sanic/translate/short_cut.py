@@ -94,9 +94,9 @@ class ShortCut:
 
     @staticmethod
     def _grown(slot: Slot, texts: list[bytes]) -> list[bytes]:
-        """Those that are good arguments and not the last ones, or end with the last one."""
+        """The leading ones that are good; nothing is, after the object's end."""
         for count, text in enumerate(texts):
-            if slot.complete or not slot.grow(_string(text)):
+            if not slot.grow(_string(text)):
                 return texts[:count]
         return texts
 

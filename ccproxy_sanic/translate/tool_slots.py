@@ -76,7 +76,7 @@ class Slot:
     @property
     def growing(self) -> bool:
         """Whether its block is open, and all that came has been sent and was good."""
-        return self._sent and self._broken is None and not self._unsent and not self._json.complete
+        return self._sent and self._broken is None and not self._unsent
 
     def grow(self, piece: str) -> bool:
         """Takes a piece of a growing slot's arguments that is to be sent as it is; False, and nothing changes, if it

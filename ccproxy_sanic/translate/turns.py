@@ -58,9 +58,6 @@ class Draft(ABC, Generic[M]):
     def finished(self) -> list[M]:
         """The whole turn."""
 
-    def sent_id(self, client_id: str, path: Path) -> str:
-        return self.scope.sent_id(client_id, path)
-
     def take(self, block: Block, path: Path) -> None:
         match block.type:
             case "tool_use":
@@ -86,7 +83,7 @@ class Draft(ABC, Generic[M]):
             raise InvalidRequest(f"{dotted(path)}.id: String should have at least 1 character")
         if client_id in self.pending:
             raise InvalidRequest(f"{dotted(path)}: tool_use ids must be unique")
-        sent_id = self.pending[client_id] = self.sent_id(client_id, path)
+        sent_id = self.pending[client_id] = scope.sent_id(client_id, path)
         scope.tool_ids.add(client_id)
         self.call(sent_id, scope.names.sent(block.name or "", path), compact(block.input))
 

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from anthropic.types import Message, TextBlock, ThinkingBlock, ToolUseBlock
 
+from tests.e2e.conftest import APIS
 from tests.support.llama import MODEL as UPSTREAM_MODEL
 from tests.support.llama import Llama, llama
 from tests.support.quiet import assert_quiet
@@ -33,6 +34,8 @@ WEATHER: Any = {
 }
 # The model would call for ever: where a second call begins, the request itself says stop.
 ONE_CALL: Any = {"tools": [WEATHER], "tool_choice": {"type": "any"}, "stop_sequences": ["\n```json"], "max_tokens": 100}
+# What Chat Completions only has: stop sequences and answers of less than 16 tokens; the Messages API is passed through.
+by_chat = pytest.mark.parametrize("proxy", ["chat"], indirect=True)
 both = pytest.mark.parametrize("streamed", [False, True], ids=["create", "stream"])
 
 
@@ -44,9 +47,12 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llama]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def proxy(upstream: Llama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with serve(tmp_path_factory.mktemp("proxy"), in_front_of(upstream)) as server:
+@pytest.fixture(scope="module", params=APIS)
+def proxy(
+    request: pytest.FixtureRequest, upstream: Llama, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    """Once for each of the APIs that this server speaks itself."""
+    with serve(tmp_path_factory.mktemp("proxy"), in_front_of(upstream, CCPROXY_API=request.param)) as server:
         yield server
 
 
@@ -83,12 +89,23 @@ def text_of(message: Message) -> str:
     return "".join(block.text for block in message.content if isinstance(block, TextBlock))
 
 
+@by_chat
 @both
 async def test_text(client, streamed: bool) -> None:
     message = await ask(client, streamed, user("Say hello."), system="You are kind.", max_tokens=5)
     assert [block.type for block in message.content] == ["text"]
     assert text_of(message)
     assert (message.model, message.stop_reason, message.usage.output_tokens) == (MODEL, "max_tokens", 5)
+
+
+@both
+async def test_text_through_every_api(client, streamed: bool) -> None:
+    message = await ask(client, streamed, user("Say hello."), system="You are kind.", max_tokens=20)
+    assert [block.type for block in message.content] == ["text"]
+    assert text_of(message)
+    assert message.model == MODEL
+    assert message.stop_reason in ("max_tokens", "end_turn")
+    assert 0 < message.usage.output_tokens <= 20
 
 
 async def test_a_stream_comes_in_pieces_and_says_the_same(client) -> None:
@@ -108,6 +125,7 @@ async def test_a_stop_sequence_ends_the_text(client, streamed: bool) -> None:
     assert "three" not in text_of(message)
 
 
+@by_chat
 @both
 async def test_usage_tells_cached_tokens_from_new_ones(client, streamed: bool) -> None:
     prompt = user(f"Repeat: {'again ' * 60}")
@@ -119,6 +137,7 @@ async def test_usage_tells_cached_tokens_from_new_ones(client, streamed: bool) -
     assert usage.output_tokens == 1
 
 
+@by_chat
 @both
 async def test_a_forced_tool_call(client, streamed: bool) -> None:
     message = await ask(client, streamed, user("What is the weather in Paris?"), **ONE_CALL)
@@ -129,6 +148,7 @@ async def test_a_forced_tool_call(client, streamed: bool) -> None:
     assert call.id
 
 
+@by_chat
 @both
 async def test_a_tool_loop(client, streamed: bool) -> None:
     """Two calls and their results go back; then an answer without a call.  Every turn the server takes as it is."""
@@ -147,6 +167,7 @@ async def test_a_tool_loop(client, streamed: bool) -> None:
     assert prompt_sizes[0] + 20 < prompt_sizes[1] < prompt_sizes[2] - 20  # what was called and said is in the prompt
 
 
+@by_chat
 async def test_a_call_that_is_cut_is_no_call_with_half_its_arguments(client) -> None:
     message = await ask(client, False, user("What is the weather in Paris?"), **ONE_CALL | {"max_tokens": 18})
     assert message.stop_reason == "max_tokens"
@@ -185,6 +206,7 @@ async def test_a_request_that_the_server_refuses_is_a_bad_request(client, stream
         await ask(client, streamed, user([{"type": "image", "source": source}]))
 
 
+@by_chat
 async def test_a_request_without_messages_never_reaches_the_server(client) -> None:
     with pytest.raises(anthropic.BadRequestError, match="messages"):
         await ask(client, False)

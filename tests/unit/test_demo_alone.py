@@ -22,3 +22,5 @@ async def test_the_module_says_its_address_serves_and_ends_on_sigterm() -> None:
     assert answer.choices[0].message.content == "word0 word1 word2"
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 10) == 0
+    rest = (await process.stdout.read()).decode()
+    assert all(path in rest for path in ("/v1/chat/completions", "/v1/responses", "/v1/messages"))

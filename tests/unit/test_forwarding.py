@@ -29,20 +29,29 @@ def test_what_claude_code_sends_goes_on_unchanged() -> None:
     assert onward(CLAUDE_CODE.items()) == [(k.lower().encode(), v.encode()) for k, v in CLAUDE_CODE.items()]
 
 
-@pytest.mark.parametrize("name", [*DENIED, *(f"{prefix}x" for prefix in DENIED_PREFIXES)])
+DENY = [
+    *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect", "proxy-authorization"),
+    *("proxy-connection", "http2-settings", ":authority", "host", "accept-encoding", "content-length", "content-type"),
+    *("content-encoding", "content-md5", "content-digest", "repr-digest", "digest"),
+    *("authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "cookie2", "x-ccproxy-share"),
+    *("forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "x-client-ip", "x-cluster-client-ip"),
+    *("true-client-ip", "client-ip", "via", "cdn-loop", "from", "cf-connecting-ip", "fastly-client-ip"),
+    *("fly-client-ip", "x-appengine-user-ip", "x-azure-clientip", "x-vercel-ip-city"),
+    *("x-envoy-external-address", "x-amzn-trace-id", "x-amz-cf-id", "x-cloud-trace-context"),
+    *("x-request-id", "x-request-start", "connect-time", "total-route-time"),
+    *("origin", "referer", "dnt", "sec-fetch-site"),
+]
+
+
+@pytest.mark.parametrize("name", DENY)
 def test_what_is_denied_stays_here(name: str) -> None:
     assert onward([(name.title(), "secret"), ("x-kept", "1")]) == [(b"x-kept", b"1")]
-    assert returned({name: "value"}).get(name) is None
+    assert name not in returned({name: "value"})
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["host", "content-length", "content-encoding", "transfer-encoding", "accept-encoding", "authorization", "x-api-key"]
-    + ["cookie", "proxy-authorization", "forwarded", "x-forwarded-for", "x-real-ip", "via", "cf-connecting-ip"]
-    + ["origin", "referer", "sec-fetch-site", "x-ccproxy-share", "x-request-id", "te", "upgrade", "keep-alive"],
-)
-def test_credentials_addresses_and_framing_are_denied(name: str) -> None:
-    assert onward([(name, "x")]) == []
+def test_every_row_of_the_tables_is_tried() -> None:
+    assert {*DENIED} <= {*DENY}
+    assert all(any(name.startswith(prefix) for name in DENY) for prefix in DENIED_PREFIXES)
 
 
 def test_what_connection_names_belongs_to_the_connection() -> None:
@@ -73,13 +82,15 @@ def test_bytes_that_are_not_ascii_go_on_as_they_came() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("x", "a\r\nhost: b"), ("x", "a\nb"), ("x", "a\rb"), ("x", "a\0b"), ("x y", "a"), ("x\r\ny", "a"), ("", "a")]
-    + [("é", "a"), ("x:", "a")],
+    [
+        *(("x", "secret\r\nhost: b"), ("x", "secret\nb"), ("x", "secret\rb"), ("x", "secret\0b")),
+        *(("x y", "secret"), ("x\r\ny", "secret"), ("", "secret"), ("é", "secret"), ("x:", "secret")),
+    ],
 )
 def test_a_header_that_would_become_two_is_refused(name: str, value: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         onward([(name, value)])
-    assert value not in caught.value.message
+    assert "secret" not in caught.value.message
 
 
 def test_what_clients_read_back_is_returned() -> None:

@@ -73,6 +73,24 @@ def test_what_is_no_request_is_refused(raw: bytes, words: str) -> None:
         body_for(raw, "up")
 
 
+@pytest.mark.parametrize(
+    "messages",
+    [
+        b'[{"\xff":"ppx1."}]',
+        b'[{"content":[{"\xff":"ppx1."}]}]',
+        b'[{"content":[%s,{"type":"tool_use"}]},{"role":"\xff"}]' % json.dumps(OUR_THINKING).encode(),
+    ],
+)
+def test_what_is_not_utf_8_is_never_half_read(messages: bytes) -> None:
+    raw = b'{"model":"a","messages":' + messages + b"}"
+    try:
+        body, _ = body_for(raw, "up")
+    except InvalidRequest as refusal:
+        assert "not valid JSON" in refusal.message
+    else:
+        assert body == raw.replace(b'"a"', b'"up"')
+
+
 def test_lone_surrogates_are_replaced_because_the_api_calls_them_invalid_json() -> None:
     body, codes = sent(b'{"model":"a","x":"\\ud83d","y":"\\ud83d\\ude00"}')
     assert body == {"model": "up", "x": "�", "y": "😀"}

@@ -12,9 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ccproxy_sanic import cli
+from ccproxy_sanic import catalog, cli, settings
 from ccproxy_sanic.catalog import read
-from ccproxy_sanic.look import Profiles
 from ccproxy_sanic.profiles import BUILTIN, CatalogError, Profile, load, resolve
 from ccproxy_sanic.profiles.switches import MEANINGS
 from ccproxy_sanic.profiles_command import explanation, listing
@@ -205,7 +204,7 @@ def test_a_profile_of_the_file_can_be_forced() -> None:
 
 def test_a_profile_that_is_not_there_fails_the_start() -> None:
     with pytest.raises(CatalogError, match="no profile 'mine'"):
-        Profiles(BUILTIN, "mine")
+        catalog.required(settings.load({"CCPROXY_PROFILE": "mine"}))
 
 
 def test_a_change_that_spoils_another_profile_is_a_fault() -> None:

@@ -4,10 +4,11 @@
  *
  * What to answer stands in the request: the text "@@bench kind=text n=200 pace=50 id=0000000042@@" anywhere in the
  * body asks for 200 chunks, 50 ms apart (0: as fast as they are taken; a whole answer waits for `pace` ms).  kind is
- * text or tool (n: characters of arguments, in pieces of 20).  "stream":true decides whether it is streamed.
+ * text, burst (text again, but one write per chunk even when not paced) or tool (n: characters of arguments, in pieces
+ * of 20).  "stream":true decides whether it is streamed.
  * GET /bench tells what was served since POST /bench, GET /v1/models lists one model.
  *
- * Rule: one chunk per write when paced, one write for everything when not, and nothing is computed twice.
+ * Rule: one chunk per write when paced, one write for everything when not (but burst), and nothing is computed twice.
  */
 #include "answers.h"
 
@@ -97,8 +98,12 @@ static bool flush(Conn *c) {
         }
         c->sent += (size_t)n;
     }
-    if (c->writing) watch(loop_fd, c->fd, c, EPOLLIN, EPOLL_CTL_MOD);
-    c->writing = false;
+    if (c->writing) {
+        watch(loop_fd, c->fd, c, EPOLLIN, EPOLL_CTL_MOD);
+        c->writing = false;
+        if (!c->pace) c->piece = c->answer->pieces - 1; /* a burst that was stopped goes on in one write */
+        if (!c->pace && c->sent < c->answer->ends[c->piece]) return flush(c);
+    }
     if (c->piece == c->answer->pieces - 1) {
         c->answering = false;
         counts.open--;
@@ -139,8 +144,8 @@ static void begin(Conn *c, int api, size_t body) {
     if (++counts.open > counts.peak) counts.peak = counts.open;
     c->piece = -1;
     if (!pace) {
-        c->piece = c->answer->pieces - 1;
-        flush(c);
+        c->piece = stream && !strcmp(kind, "burst") ? 0 : c->answer->pieces - 1;
+        while (flush(c) && c->answering && !c->writing) c->piece++;
     } else if (stream) {
         c->due = now_us();
         next_piece(c);

@@ -37,8 +37,8 @@ class Target(NamedTuple):
 TARGETS: Final = (
     Target("small request, CPU", "small", 1.6),
     Target("agent request of 105 kB, CPU", "agent", 1.6),
-    Target("stream unpaced, CPU per chunk", "stream-fast", 1.0),
-    Target("the same, each chunk a write", "stream-burst", 1.0),
+    Target("stream unpaced, all in one write, CPU per chunk", "stream-fast", 1.0),
+    Target("stream unpaced, a write per chunk, CPU per chunk", "stream-burst", 1.0),
     Target("stream paced, CPU per chunk", "stream-paced", 1.3),
     Target("1,000 streams, CPU per chunk", "streams-1000", 1.2),
     Target("1,000 streams, gap p99", "streams-1000", 1.3, gap_p99, unit="ms", scale=1e-3),

@@ -25,7 +25,7 @@ class Scenario(NamedTuple):
     unit: Literal["request", "chunk"] = "request"
     chunks: int = 0
     requests: int = 0
-    seconds: tuple[float, float] = (2.0, 0.7)
+    seconds: tuple[float, float] = (2.0, 0.6)
     options: Mapping[str, Any] = {}
     subjects: tuple[str, ...] = ("floor", "proxy")
     rounds: int = 99
@@ -150,4 +150,4 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         rounds=3,
     ),
 }
-SHORT: Final = ("small", "agent", "stream-fast", "stream-paced", "passthrough-stream")
+SHORT: Final = ("small", "agent", "stream-fast", "stream-burst", "stream-paced", "passthrough-stream")

@@ -18,6 +18,7 @@ from .usage import Usage
 
 
 class BlockList(BlockWriter):
+    framed = False
     __slots__ = ("_call", "_pieces", "blocks")
 
     def __init__(self, spec: ReplySpec) -> None:

@@ -6,7 +6,7 @@ opened is closed (protocol.md 4.2).  What is written and when is decided in :mod
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ..wire import anthropic_reply as wire
 from ..wire.anthropic_reply import DELTA_TAIL, encode
@@ -18,6 +18,7 @@ from .usage import Usage
 
 
 class BlockWriter:
+    framed: ClassVar[bool] = True  # whether it takes frames made elsewhere
     __slots__ = (
         "_carried",
         "_details",

@@ -20,8 +20,7 @@ from ..sse import LIMIT, Splitter
 from ..wire import spans
 from ..wire.anthropic_reply import encode
 from ..wire.spans import Edit
-from .passthrough_body import body_for
-from .passthrough_faults import fault_in, fault_of
+from .passthrough_faults import fault_in
 from .passthrough_message import (
     NOT_MESSAGE,
     UNREADABLE,
@@ -35,8 +34,6 @@ from .passthrough_message import (
 )
 from .stream import SILENT, TOO_LONG, TRUNCATED
 from .usage import Usage
-
-__all__ = ["PassThrough", "Relayed", "body_for", "fault_of", "to_message"]
 
 HEADLESS: Final = "The upstream's stream does not begin with message_start"
 _LEADING: Final = b"\xef\xbb\xbf \t\r\n"

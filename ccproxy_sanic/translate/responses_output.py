@@ -75,13 +75,16 @@ class Item:
         self._last: int | None = None  # the newest part
         self._received = 0  # characters of arguments
 
-    def hear(self, sort: str, part: int, text: str | None, *, whole: bool) -> None:
-        """A piece of a message (``text``, ``refusal``) or of reasoning (``summary``, ``content``), or a whole part."""
+    def hear(self, sort: str, part: int, text: str | None, *, whole: bool) -> bool:
+        """A piece of a message (``text``, ``refusal``) or of reasoning (``summary``, ``content``), or a whole part.
+
+        Returns whether it is one that had not come before.
+        """
         if not text or (whole and (sort, part) in self._heard):
-            return
-        if self.kind is REASONING:
+            return False
+        if self.kind == REASONING:
             if self._sort not in ("", sort):
-                return  # the same thoughts in their other form
+                return False  # the same thoughts in their other form
             self._sort = sort
             if self._last not in (None, part):
                 text = "\n\n" + text
@@ -90,6 +93,7 @@ class Item:
         self.pending.append((text, sort == "refusal"))
         if sort == "refusal":
             self.refused.append(text)
+        return True
 
     def take(self, sort: str, text: str | dict[str, Any] | None, *, whole: bool) -> None:
         """A piece of a call's ``arguments`` or of a custom tool's ``input``, or all of it."""
@@ -106,6 +110,13 @@ class Item:
         else:
             self.slot.take_arguments(text)
 
+    def grow(self, text: str) -> bool:
+        """Takes a piece of a growing call's arguments; False, and nothing changes, if it is not that simple."""
+        if not self.slot.grow(text):
+            return False
+        self._received += len(text)
+        return True
+
     def announce(self, item: OutputItem, declared: frozenset[str]) -> None:
         """What an item says about itself at its beginning and at its end."""
         self.announced = True
@@ -118,16 +129,16 @@ class Item:
     def finish(self, item: OutputItem, declared: frozenset[str]) -> None:
         """The item as it is at its end."""
         self.announce(item, declared)
-        if self.kind is CALL:
+        if self.kind == CALL:
             self.cut = item.status == "incomplete"
             self.take(*(("input", item.input) if self.custom else ("arguments", item.arguments)), whole=True)
             if self.custom:
                 self.slot.take_custom("")
         elif not self._heard:
-            for sort, parts in (("text", item.content),) if self.kind is MESSAGE else _thoughts(item):
+            for sort, parts in (("text", item.content),) if self.kind == MESSAGE else _thoughts(item):
                 for part, (text, refused) in enumerate(texts(parts)):
                     self.hear("refusal" if refused else sort, part, text, whole=True)
-        if self.kind is REASONING and item.encrypted_content and not self.ended:
+        if self.kind == REASONING and item.encrypted_content and not self.ended:
             self.carried = {"id": item.id or "", "encrypted_content": item.encrypted_content}
         self.ended = True
 

@@ -26,6 +26,7 @@ from .block_writer import BlockWriter
 from .faults import ContentFiltered, from_stream_error
 from .reply_spec import ReplySpec
 from .responses_output import CALL, KINDS, MESSAGE, REASONING, Item, Items, Kind
+from .responses_short_cut import ShortCut
 from .responses_turns import Turns
 from .stop import Finish, Stop
 from .stream import ENDLESS, SILENT, TOO_LONG, TRUNCATED
@@ -37,7 +38,6 @@ NO_OUTPUT: Final = "The upstream's answer has no output"
 CANCELLED: Final = "The upstream cancelled its answer"
 UNFINISHED: Final = "The upstream answered before it had finished"
 _FAILED: Final = {"message": "The upstream reported that it failed to answer"}
-_TEXT: Final = "response.output_text.delta"
 
 
 class Row(NamedTuple):
@@ -49,7 +49,7 @@ class Row(NamedTuple):
 
 
 ROWS: Final = {
-    _TEXT: Row(MESSAGE, "text", "delta"),
+    "response.output_text.delta": Row(MESSAGE, "text", "delta"),
     "response.output_text.done": Row(MESSAGE, "text", "text"),
     "response.refusal.delta": Row(MESSAGE, "refusal", "delta"),
     "response.refusal.done": Row(MESSAGE, "refusal", "refusal"),
@@ -62,6 +62,10 @@ ROWS: Final = {
     "response.custom_tool_call_input.delta": Row(CALL, "input", "delta"),
     "response.custom_tool_call_input.done": Row(CALL, "input", "input"),
 }
+# Of these, a further delta may be nothing but a further frame; refusals and custom tools' input are looked at.
+QUICK: Final = frozenset(
+    row for row in ROWS.values() if row.member == "delta" and row.sort in ("text", "summary", "content", "arguments")
+)
 # The last event -> the response's status, unless the response itself names one of these.
 TERMINAL: Final = {
     "response.completed": "completed",
@@ -92,7 +96,7 @@ class ResponsesTranslator:
         self._writer = writer if writer is not None else BlockWriter(spec)
         self._items = Items()
         self._turns = Turns(spec, self._writer)
-        self._talking: Event | None = None  # the text delta before this one, if the next may just be appended
+        self._short_cut = ShortCut(self._writer, self._turns)
         self._finishes: set[Finish] = set()
         self._explanation = ""  # of a refusal that came as an error
         self.stop: Stop | None = None
@@ -181,15 +185,20 @@ class ResponsesTranslator:
             self._answer(response, "completed")
 
     def _payloads(self, payloads: list[bytes]) -> None:
-        for payload in payloads:
-            if self._over:
-                return
+        at, count = 0, len(payloads)
+        while at < count and not self._over:
+            if (copied := self._short_cut.copy(payloads, at)) != at:
+                at = copied
+                continue
+            payload = payloads[at]
+            at += 1
             try:
                 event = decode_event(payload)
             except DECODE_ERRORS:
                 self._lenient(payload)
             else:
-                self._event(event)
+                if not self._short_cut.take(payload, event):
+                    self._event(event)
 
     def _lenient(self, payload: bytes) -> None:
         try:
@@ -223,19 +232,7 @@ class ResponsesTranslator:
     # the rows of protocol.md 8
 
     def _event(self, event: Event) -> None:
-        # the short cut of nearly all events: what the rows below would do with them
-        last = self._talking
-        if (
-            last is not None
-            and event.type == _TEXT
-            and event.output_index == last.output_index
-            and event.content_index == last.content_index
-            and event.item_id == last.item_id
-            and event.delta
-        ):
-            self._writer.more(event.delta)
-            return
-        self._talking = None
+        self._short_cut.forget()
         kind = event.type or ""
         row = ROWS.get(kind)
         if row is not None:
@@ -268,15 +265,15 @@ class ResponsesTranslator:
     def _said(self, row: Row, event: Event) -> None:
         self._begin()
         item = self._items.of(row.kind, event.output_index, event.item_id)
-        text, whole = getattr(event, row.member), row.member != "delta"
-        if row.kind is CALL:
+        text, whole, new = getattr(event, row.member), row.member != "delta", True
+        if row.kind == CALL:
             item.take(row.sort, text, whole=whole)
         else:
             part = event.summary_index if row.sort == "summary" else event.content_index
-            item.hear(row.sort, part or 0, text, whole=whole)
+            new = item.hear(row.sort, part or 0, text, whole=whole)
         self._turns.let(item)
-        if event.type == _TEXT and self._turns.is_talking(item):
-            self._talking = event
+        if new and row in QUICK:
+            self._short_cut.look(event, item)
 
     def _item(self, item: OutputItem, index: int | None, *, done: bool) -> None:
         self._begin()

@@ -52,9 +52,14 @@ class Turns:
         """The stop string that was met: nothing more is written."""
         return self._flow.matched
 
-    def is_talking(self, item: Item) -> bool:
-        """Whether more text of this message would just be appended to the open block."""
-        return self._open is item and self._writer.in_text and self._flow.plain
+    def is_growing(self, item: Item) -> bool:
+        """Whether a further piece of this item is nothing but one more delta of the open block."""
+        kind = self._writer.growing
+        if self._open is not item or kind is None:
+            return False
+        if kind == "tool":
+            return item.slot.growing
+        return self._flow.plain if kind == "text" else item.kind == REASONING
 
     def let(self, item: Item) -> None:
         """Writes what an item has: now, or behind the tool block whose arguments are not whole yet."""
@@ -85,9 +90,9 @@ class Turns:
     def _write(self, item: Item) -> None:
         if self.matched is not None or self.endless:
             return
-        if item.kind is MESSAGE:
+        if item.kind == MESSAGE:
             self._message(item)
-        elif item.kind is REASONING:
+        elif item.kind == REASONING:
             self._reasoning(item)
         else:
             self._tool(item)
@@ -148,7 +153,7 @@ class Turns:
         """Ends what another item was saying; False if that brought a stop string to light."""
         if self._open is item:
             return True
-        marked = self._open is not None and self._open.kind is REASONING
+        marked = self._open is not None and self._open.kind == REASONING
         if item.phase and marked:
             self._writer.carry({"phase": item.phase})
         self._leave()

@@ -53,9 +53,9 @@ def members(text: bytes) -> list[Member]:
     """The members of a JSON object in their order, a repeated key each time.  Raises ValueError: not a JSON object."""
     try:
         values = _object(text)
+        return _walk(text, values) or (_scan(text) if values else [])
     except _ERRORS as error:
         raise ValueError(str(error)) from None
-    return _walk(text, values) or (_scan(text) if values else [])
 
 
 def items(text: bytes) -> list[Span]:
@@ -113,15 +113,12 @@ def _scan(text: bytes) -> list[Member]:
     chars = text.decode("latin-1")  # a character for each byte: the scanner's places are places in the bytes
     found: list[Member] = []
     at = chars.index("{")
-    try:
-        while chars[at] != "}":
-            key, end = _scanner.raw_decode(chars, _end(_BLANK, chars, at + 1))
-            start = _end(_BLANK, chars, _end(_BLANK, chars, end) + 1)
-            _, end = _scanner.raw_decode(chars, start)
-            found.append(Member(key, start, end))
-            at = _end(_BLANK, chars, end)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    while chars[at] != "}":
+        key, end = _scanner.raw_decode(chars, _end(_BLANK, chars, at + 1))
+        start = _end(_BLANK, chars, _end(_BLANK, chars, end) + 1)
+        _, end = _scanner.raw_decode(chars, start)
+        found.append(Member(key, start, end))
+        at = _end(_BLANK, chars, end)
     return found
 
 

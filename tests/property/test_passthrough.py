@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from hypothesis import example, given
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from ccproxy_sanic.errors import InvalidRequest, ProxyError
 from ccproxy_sanic.translate import carrier
-from ccproxy_sanic.translate.passthrough import body_for, to_message
+from ccproxy_sanic.translate.passthrough import to_message
+from ccproxy_sanic.translate.passthrough_body import body_for
 from ccproxy_sanic.wire import spans
 from tests.support.messages_stream import ASKED, END, START, STOP, TEXT, error, event, golden, renamed, run, stream
 
@@ -143,6 +145,7 @@ def test_a_stream_passes_byte_by_byte_wherever_it_is_cut(data: bytes, at: list[i
     assert out == renamed(data)
     assert machine.done
     assert run(data, range(len(data)))[1] == out
+    assert run(data, [found.end() for found in re.finditer(rb"\n\n", data)])[1] == out
 
 
 @given(st.sampled_from([events for _, events in golden()]), ends, cuts, st.booleans())

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ccproxy_sanic.errors import ProxyError
 from ccproxy_sanic.translate.responses_output import Item
 from ccproxy_sanic.translate.responses_reply import to_message
-from ccproxy_sanic.translate.responses_stream import ROWS, TERMINAL, ResponsesTranslator, Row
+from ccproxy_sanic.translate.responses_short_cut import ShortCut
+from ccproxy_sanic.translate.responses_stream import ROWS, TERMINAL, ResponsesTranslator
 from ccproxy_sanic.wire.openai_responses_reply import Event
 from tests.support import grammar, sdk_reader
 from tests.support import responses as upstream
@@ -149,23 +150,41 @@ def test_the_cuts_do_not_matter(found: list[Any], changes: dict[str, Any], data:
     assert run(body, spec(**changes), cuts)[1] == whole
 
 
-class Slow(ResponsesTranslator):
-    def _said(self, row: Row, event: Event) -> None:
-        super()._said(row, event)
-        self._talking = None
+class Never(ShortCut):
+    def look(self, event: Event, item: Item) -> None:
+        pass
 
 
+def slowly(data: bytes, changes: dict[str, Any]) -> bytes:
+    machine = ResponsesTranslator(spec(**changes))
+    machine._short_cut = Never(machine._writer, machine._turns)
+    return machine.feed(data) + machine.close()
+
+
+rows = st.sampled_from([name for name, row in ROWS.items() if row.member == "delta"])
 deltas = st.builds(
-    lambda index, part, item_id, text: upstream.delta("output_text", index, item_id, text, content_index=part),
-    *(st.integers(0, 1), st.integers(0, 1), st.sampled_from(["i1", "i2"]), words),
+    lambda kind, index, part, item_id, text, number: {
+        "type": kind,
+        "sequence_number": number,
+        "item_id": item_id,
+        "output_index": index,
+        "content_index": part,
+        "summary_index": part,
+        "delta": text,
+        "obfuscation": "x" * (number % 5),
+    },
+    *(rows, st.integers(0, 1), st.integers(0, 1), st.sampled_from(["i1", "i2"]), words | arguments, st.integers(1, 99)),
+)
+repeated = st.tuples(deltas, st.lists(words | arguments, max_size=6)).map(
+    lambda drawn: [{**drawn[0], "sequence_number": n, "delta": text} for n, text in enumerate(drawn[1], 1)]
 )
 
 
-@given(st.lists(st.one_of(deltas, deltas, events), max_size=12), specs)
-def test_the_short_cut_for_text_changes_nothing(found: list[Any], changes: dict[str, Any]) -> None:
-    _, out = run(sse(found), spec(**changes))
-    slow = Slow(spec(**changes))
-    assert slow.feed(sse(found)) + slow.close() == out.partition(b"event: error")[0]
+@given(st.lists(st.one_of(repeated, repeated, events.map(lambda one: [one])), max_size=8), specs)
+def test_the_short_cut_changes_nothing(found: list[list[Any]], changes: dict[str, Any]) -> None:
+    body = sse([event for run_ in found for event in run_])
+    _, out = run(body, spec(**changes))
+    assert slowly(body, changes) == out.partition(b"event: error")[0]
 
 
 @given(st.one_of(responses, faulty, junk), specs)
@@ -230,18 +249,19 @@ def sizes(data: st.DataObject) -> int:
 def test_both_ways_of_asking_give_the_same_message(output: list[dict[str, Any]], data: st.DataObject) -> None:
     whole = upstream.unstreamed(upstream.response(output))
     whole["usage"].pop("service_tier")
-    assert upstream.read(upstream.answer(*output, size=sizes(data))) == whole
+    told = upstream.answer(*output, size=sizes(data))
+    assert upstream.read(told) == whole
+    assert slowly(sse(told), {}) == run(sse(told))[1]
 
 
 def gist(message: dict[str, Any]) -> tuple[str, str, list[Any]]:
-    """What is said, whatever its order: text, reasoning, and the calls."""
+    """What is said, whatever its order: text and reasoning without whitespace, and the calls."""
     content = message["content"]
     calls = sorted(
         (block["id"], block["name"], json.dumps(block["input"])) for block in content if block["type"] == "tool_use"
     )
-    text = "".join(block.get("text", "") for block in content)
-    thought = "".join(block.get("thinking", "") for block in content)
-    return "".join(sorted(text)), "".join(sorted(thought.replace("\n", ""))), calls
+    said = ["".join("".join(block.get(kind, "") for block in content).split()) for kind in ("text", "thinking")]
+    return "".join(sorted(said[0])), "".join(sorted(said[1])), calls
 
 
 @given(answers, st.data())

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from ccproxy_sanic.errors import TYPE_OF_STATUS, PromptTooLong, ProxyError, Throttled, TimedOut, as_response
 from ccproxy_sanic.translate import faults
-from ccproxy_sanic.translate.passthrough import fault_of
-from ccproxy_sanic.translate.passthrough_faults import fault_in
+from ccproxy_sanic.translate.passthrough_faults import fault_in, fault_of
 
 
 def body(kind: str, message: str, **more: Any) -> bytes:

@@ -93,6 +93,16 @@ def test_whole_events_leave_and_the_rest_waits() -> None:
     assert data.endswith(stream([END, STOP]))
 
 
+def test_a_read_of_whole_events_with_nothing_to_note_is_handed_on_as_it_is() -> None:
+    machine = PassThrough(ASKED)
+    machine.feed(stream(ANSWER[:2]))
+    read = stream([TEXT[1]] * 3)
+    assert machine.feed(read) is read
+    noted = stream([TEXT[1], END])
+    assert machine.feed(noted) == noted
+    assert machine.stop_reason == "end_turn"
+
+
 def test_an_event_that_ends_in_cr_leaves_at_once_and_its_lf_later() -> None:
     machine = PassThrough(ASKED)
     start, block = stream([START], eol=b"\r\n"), event(TEXT[0], eol=b"\r\n")
@@ -192,6 +202,7 @@ def test_a_last_event_may_lack_its_blank_line(end: bytes) -> None:
         b"event: message_start\ndata: {oops\n\n",
         b"event: message_start\ndata: []\n\n",
         b'event: message_start\ndata: {"message":[]}\n\n',
+        b'event: message_start\ndata: {"message":{"id":"\\ud800"}}\n\n',
         b"data: oops\n\n",
         b"data: 5\n\n",
     ],

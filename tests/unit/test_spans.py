@@ -28,25 +28,24 @@ def test_members_are_found_in_their_order(text: bytes, wanted: list[tuple[str, b
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "wanted"),
     [
-        b'{"a":1,"a":2}',
-        b'{"a":1,"a":1}',
-        b'{"a":12,"a":1}',
-        b'{"a":"x","b":1,"a":"x"}',
-        b'{ "a" : 12 , "x" : 1 , "a" : 1 }',
-        b'{"a":"x","a":"x","b":"x"}',
-        b'{"a":{"a":[1e999, 123456789012345678901234567890]},"\\u0061":"\\ud83d\\ude00"}',
-        b'{"a":[],"a":[],"a":{}}',
-        b'{"a":[1],"b":"\xc3\xa9","a":[1] }',
+        (b'{"a":1,"a":2}', [("a", b"1"), ("a", b"2")]),
+        (b'{"a":1,"a":1}', [("a", b"1"), ("a", b"1")]),
+        (b'{"a":12,"a":1}', [("a", b"12"), ("a", b"1")]),
+        (b'{"a":"x","b":1,"a":"x"}', [("a", b'"x"'), ("b", b"1"), ("a", b'"x"')]),
+        (b'{ "a" : 12 , "x" : 1 , "a" : 1 }', [("a", b"12"), ("x", b"1"), ("a", b"1")]),
+        (b'{"a":"x","a":"x","b":"x"}', [("a", b'"x"'), ("a", b'"x"'), ("b", b'"x"')]),
+        (
+            b'{"a":{"a":[1e999, 9]},"\\u0061":"\\ud83d\\ude00"}',
+            [("a", b'{"a":[1e999, 9]}'), ("a", b'"\\ud83d\\ude00"')],
+        ),
+        (b'{"a":[1],"b":"\xc3\xa9","a":[1] }', [("a", b"[1]"), ("b", b'"\xc3\xa9"'), ("a", b"[1]")]),
+        (b'{"a":%s,"a":0}' % (b"9" * 5000), [("a", b"9" * 5000), ("a", b"0")]),
     ],
 )
-def test_a_repeated_key_is_found_each_time(text: bytes) -> None:
-    found = values(text)
-    assert len(found) == text.count(b'"a"') + text.count(b'"\\u0061"') + text.count(b'"b"') + text.count(b'"x" :') - (
-        1 if b'{"a":[1e999' in text else 0  # the one inside
-    )
-    assert b"".join(text.split()).startswith(b'{"' + found[0][0].encode() + b'":' + b"".join(found[0][1].split()))
+def test_a_repeated_key_is_found_each_time(text: bytes, wanted: list[tuple[str, bytes]]) -> None:
+    assert values(text) == wanted
 
 
 @pytest.mark.parametrize(

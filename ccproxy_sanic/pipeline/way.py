@@ -26,6 +26,8 @@ from ccproxy_sanic.wire import forwarding
 MAX_ERROR: Final = 256 * 1024  # bytes of an upstream's error body that are looked at
 ADJUSTMENTS_SHOWN: Final = 12
 
+VERSION: Final = (b"anthropic-version", b"2023-06-01")  # where the client says none: the real API insists
+
 T = TypeVar("T")
 Use = Callable[[Call, Exchange], Awaitable[T]]
 
@@ -131,7 +133,9 @@ class Way:
         headers = target.headers(call.api, key, call.profile.messages_key)
         through = call.api == "messages"
         if through:
-            headers = forwarding.onward(work.headers) + headers
+            if "anthropic-version" not in work.headers:
+                headers = [*headers, VERSION]
+            headers = forwarding.onward(work.headers.items(), headers) + headers
         sent = house.timer()
         exchange = await open_exchange(
             house.transport,

@@ -6,7 +6,7 @@ Rule: nothing here depends on which upstream answers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -24,7 +24,7 @@ class Work(msgspec.Struct):
     raw: bytes
     upstreams: Upstreams
     plan: Plan
-    headers: Iterable[tuple[str, str]]
+    headers: Mapping[str, str]
     query: str
     share: bool | None = None
 
@@ -43,7 +43,7 @@ def begin(
     facts = facts_of(req, headers, len(raw), look_for_images=upstreams.routing.look_for_images)
     plan = upstreams.routing.plan(facts, session=ctx.session, pick=house.chance())
     ctx.rule = plan.rule
-    return Work(req, raw, upstreams, plan, headers.items(), query, share)
+    return Work(req, raw, upstreams, plan, headers, query, share)
 
 
 def share_key(house: House, ctx: RequestContext, work: Work) -> bytes | None:

@@ -48,9 +48,7 @@ class Common:
             return False
         members = [found for found in _MEMBER.finditer(payload) if found[2]]
         names, values = [found[1] for found in members], [found[2] for found in members]
-        if names != self._names:
-            self._differing.clear()
-        else:
+        if names == self._names:
             self._differing.update(i for i, value in enumerate(values) if value != self._values[i])
         self._names, self._values = names, values
         text = next((name for name in self._texts if name in names), b"")

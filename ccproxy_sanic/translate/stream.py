@@ -164,7 +164,6 @@ class StreamTranslator:
         self._tier = self._short_cut.tier or self._tier
         if self._short_cut.filled:
             self._tools_go_on()
-            self._short_cut.look()
 
     def _lenient(self, payload: bytes) -> None:
         try:

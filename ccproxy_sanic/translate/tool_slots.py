@@ -75,8 +75,8 @@ class Slot:
 
     @property
     def growing(self) -> bool:
-        """Whether its block is open, and all that came has been sent and was good."""
-        return self._sent and self._broken is None and not self._unsent
+        """Whether arguments have been sent and all that came was good."""
+        return self._sent and self._broken is None
 
     def grow(self, piece: str) -> bool:
         """Takes a piece of a growing slot's arguments that is to be sent as it is; False, and nothing changes, if it
@@ -190,7 +190,7 @@ class Slots:
         return slot
 
     def meant(self, index: int | None) -> Slot | None:
-        """The slot of a piece that brings neither id nor name."""
+        """The slot of a piece of arguments without id, if it belongs to one that is not complete."""
         if index is not None:
             return self._by_index.get(index)
         return self.all[-1] if self.all else None

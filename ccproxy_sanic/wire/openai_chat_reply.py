@@ -109,7 +109,7 @@ def only_piece(chunk: Chunk) -> tuple[PieceKind, str] | None:
     """The text of a chunk that says nothing but a piece of content, reasoning or arguments, as nearly all of them do.
 
     Its service tier is left to the caller, as OpenAI repeats it on every chunk; so is the index of a tool call, which
-    has neither id nor name here.
+    has no id here, and is not begun by its name.
     """
     choices = chunk.choices
     if choices is None or len(choices) != 1 or chunk.usage is not None or chunk.error is not None:
@@ -145,10 +145,10 @@ def only_piece(chunk: Chunk) -> tuple[PieceKind, str] | None:
 def _only_arguments(calls: list[ToolCall]) -> tuple[PieceKind, str] | None:
     call = calls[0]
     function = call.function
-    if len(calls) != 1 or call.id or call.custom is not None or call.extra_content is not None or function is None:
+    if len(calls) != 1 or call.id or call.custom is not None or function is None:
         return None
     arguments = function.arguments
-    return ("tool", arguments) if arguments and isinstance(arguments, str) and not function.name else None
+    return ("tool", arguments) if arguments and isinstance(arguments, str) else None
 
 
 def index_of_piece(chunk: Chunk) -> int | None:

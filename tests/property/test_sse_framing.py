@@ -84,3 +84,48 @@ def test_all_line_ends_are_equal(data: bytes) -> None:
     expected = outcome(_framing_py.Splitter, 1 << 20, [data])
     assert outcome(_framing_py.Splitter, 1 << 20, [data.replace(b"\n", b"\r\n")]) == expected
     assert outcome(_framing_py.Splitter, 1 << 20, [data.replace(b"\n", b"\r")]) == expected
+
+
+# Shapes: the parts of a payload, and what may stand between them, also where it must not.
+bits = st.sampled_from([b"", b"{", b'"a":', b",", b"}", b'"', b"\xff", b"1"])
+values = st.sampled_from(
+    [
+        *(b'""', b'"x"', b'"x y"', rb'"\"\\\n\t\r\b\f"', '"é👩"'.encode(), b"1", b"10", b"1700000000"),
+        *(
+            b'"',
+            b'"x',
+            b'x"',
+            rb'"\/"',
+            rb'"\u0041"',
+            rb'"\x"',
+            b'"\\',
+            b'"\xff"',
+            b'"\xed\xa0\x80"',
+            b'"a\tb"',
+            b'"\x7f"',
+        ),
+        *(b"0", b"01", b"-1", b"1.5", b"", b"null", b'"\x00"', b'"\xc3'),
+    ]
+)
+shapes = st.lists(st.tuples(bits, st.sampled_from("sn")), max_size=3).flatmap(
+    lambda found: st.tuples(st.just(found), st.integers(0, len(found)), bits, bits)
+)
+
+
+def shape_of(found: list[tuple[bytes, str]], at: int, part: bytes, last: bytes) -> tuple[list[bytes], str]:
+    steps = [*found[:at], (part, "t"), *found[at:]]
+    return [*(part for part, _ in steps), last], "".join(mark for _, mark in steps)
+
+
+@pytest.mark.skipif(_native is None, reason="the Cython twin is not built here")
+@given(shapes, st.data())
+def test_the_twins_recognise_the_same(shape: tuple[Any, int, bytes, bytes], data: st.DataObject) -> None:
+    parts, marks = shape_of(*shape)
+    payloads = []
+    for _ in range(data.draw(st.integers(1, 4))):
+        between = data.draw(st.lists(values, min_size=len(marks), max_size=len(marks)))
+        payload = b"".join(itertools.chain(*zip(parts, between, strict=False), [parts[-1]]))
+        payloads.append(payload[: data.draw(st.sampled_from([None, None, None, -1, 3]))] + data.draw(bits))
+    ours, theirs = _framing_py.Shape(parts, marks), _native.Shape(parts, marks)
+    for at in range(len(payloads) + 1):
+        assert ours.texts(payloads, at) == theirs.texts(payloads, at)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from ccproxy_sanic.errors import Broken
-from ccproxy_sanic.translate import stream
+from ccproxy_sanic.translate import short_cut, stream
+from ccproxy_sanic.translate.common_events import LONGEST
 from ccproxy_sanic.translate.stream import StreamTranslator
+from ccproxy_sanic.wire.openai_chat_reply import decode_chunk
 from tests.support.replies import long_way, spec
 
 WORDS = ["Once", " upon", " a", " time", ' \\"there\\"', "\\n", " was", " é", "漢", " fox", ".", " It", " ran", " off"]
@@ -107,18 +110,21 @@ def pieces(server: str) -> list[bytes]:
     return [written(server, text, number) for number, text in enumerate(texts)]
 
 
+def noting(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> list[bytes]:
+    """The payloads that a module decodes from now on."""
+    found: list[bytes] = []
+
+    def decode(payload: bytes) -> Any:
+        found.append(payload)
+        return decode_chunk(payload)
+
+    monkeypatch.setattr(module, "decode_chunk", decode)
+    return found
+
+
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The payloads that a machine decodes."""
-    found: list[bytes] = []
-    decode = stream.decode_chunk
-
-    def noted(payload: bytes) -> Any:
-        found.append(payload)
-        return decode(payload)
-
-    monkeypatch.setattr(stream, "decode_chunk", noted)
-    return found
+    return noting(monkeypatch, stream)
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["one read", "a read each"])
@@ -135,17 +141,43 @@ def test_a_server_s_pieces_are_copied_once_some_were_seen(server: str, at_once: 
     assert machine.usage == slow.usage
 
 
-def test_a_changing_member_is_learned_once(decoded: list[bytes]) -> None:
+def test_a_changing_member_is_learned_once(decoded: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was seen to differ is left open from then on; one that somebody reads never is."""
     machine = StreamTranslator(spec())
     for number in range(200):
         machine.feed(written(OLLAMA, "x", number))
     assert len(decoded) == 3
     decoded.clear()
+    looked_at = noting(monkeypatch, short_cut)
     machine = StreamTranslator(spec())
     for number in range(200):
         machine.feed(written(OLLAMA, "x").replace(b"chatcmpl-123", b"chatcmpl-%d" % number))
     assert len(decoded) == 200
+    assert len(looked_at) == 8  # the first, second, fourth ...
+
+
+def test_a_member_that_is_not_what_it_seems_is_not_copied(decoded: list[bytes]) -> None:
+    """The text is where a decoder finds it, not where its name stands."""
+    server = '{"z":{"content":"same"},"choices":[{"delta":{"cont\\u0065nt":"%TEXT%"}}]}'
+    machine = StreamTranslator(spec())
+    assert b"same" not in machine.feed(written(server, "a") * 9)
+    assert len(decoded) >= 9
+    tiers = [
+        written(OPENAI.replace("service_tier", "service_t\\u0069er").replace("default", tier), "a") for tier in "abc"
+    ]
+    machine = StreamTranslator(spec())
+    machine.feed(
+        b"".join(tiers) + written(OPENAI.replace("service_tier", "service_t\\u0069er").replace("default", "fast"), "a")
+    )
+    assert machine._tier == "fast"
+
+
+def test_very_long_events_are_not_remembered(decoded: list[bytes]) -> None:
+    machine = StreamTranslator(spec())
+    machine.feed(written(VLLM, "x" * LONGEST) * 4)
+    assert len(decoded) == 4
+    machine.feed(written(VLLM, "x") * 2 + written(VLLM, "x" * LONGEST) * 4)
+    assert len(decoded) == 5  # once the shape is known, the length is no hindrance
 
 
 def test_two_kinds_in_turn_are_both_known(decoded: list[bytes]) -> None:
@@ -240,8 +272,13 @@ def test_an_unusual_chunk_takes_the_long_way(old: str, new: str, decoded: list[b
 
 @pytest.mark.parametrize(
     "changes",
-    [{"think_tags": True}, {"enforce_stops": ("xt x",)}, {"thinking": "drop"}, {"thinking": "omit"}],
-    ids=lambda changes: next(iter(changes)) + str(next(iter(changes.values()))),
+    [
+        pytest.param({"think_tags": True}, id="tags"),
+        pytest.param({"enforce_stops": ("xt x",)}, id="stops"),
+        pytest.param({"think_tags": True, "enforce_stops": ("xt x",)}, id="tags and stops"),
+        pytest.param({"thinking": "drop"}, id="drop"),
+        pytest.param({"thinking": "omit"}, id="omit"),
+    ],
 )
 def test_what_the_request_asks_for_is_done(changes: dict[str, Any]) -> None:
     texts = ["<thi", "nk>a", "b", "c", "</th", "ink>", "d", "e", "f", "the text x", "g"]
@@ -260,6 +297,19 @@ def test_think_tags_do_not_hinder_once_they_are_over(decoded: list[bytes]) -> No
     machine = StreamTranslator(spec(think_tags=True))
     machine.feed(written(VLLM_THINKS, "a") * 6)
     assert len(decoded) == 2
+
+
+@pytest.mark.parametrize(
+    ("held", "changes"),
+    [("</thi", {"think_tags": True}), ("xt", {"enforce_stops": ("xt x",)}), (" ", {}), ("visible", {})],
+)
+def test_what_was_held_back_in_the_midst_of_thinking_keeps_its_place(held: str, changes: dict[str, Any]) -> None:
+    body = b"" if "think_tags" not in changes else written(DEEPSEEK, "<think>")
+    body += written(DEEPSEEK_THINKS, "a") * 4 + written(DEEPSEEK, held) + written(DEEPSEEK_THINKS, "b") * 4
+    body += written(DEEPSEEK_THINKS.replace('"content":null', '"content":"both"'), "c")
+    body += written(DEEPSEEK_THINKS, "d") * 4
+    quick, slow = StreamTranslator(spec(**changes)), long_way(spec(**changes))
+    assert quick.feed(body) + quick.close() == slow.feed(body) + slow.close()
 
 
 def test_whitespace_held_back_is_dropped_when_thinking_goes_on() -> None:

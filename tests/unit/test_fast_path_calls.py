@@ -53,6 +53,7 @@ CASES: dict[str, list[Any]] = {
     "the second begins early": [*BEGUN, *SECOND[:6], *pieces("xyz"), *pieces('"}'), *SECOND[6:]],
     "the second begins early, without index": [*UNNUMBERED[:5], OTHER, *pieces(LONG, None)],
     "late pieces": [*FIRST, *pieces("late "), *SECOND[:7], *pieces("late"), *SECOND[7:], DONE],
+    "late pieces before any other": [*BEGUN, *END[:-1], start(1), piece('{"b', index=1), *pieces("late"), DONE],
     "pieces of an unknown call": [*BEGUN, *pieces("abc", 7), *END],
     "whitespace after the end": [start(), *pieces(LONG + "   ", size=2), *pieces("  }"), DONE],
     "whitespace first": [start(), *pieces('  \n {"a":  "b"  }', size=1), DONE],

@@ -305,3 +305,32 @@ def test_an_item_that_is_announced_after_its_first_words_is_one() -> None:
 def test_a_finished_response_with_other_ids_repeats_nothing() -> None:
     again = [message("Hi", item_id="other"), call("Bash", "{}", item_id="another")]
     assert len(blocks([*told(0, HI), *told(1, call("Bash", "{}")), ended(again)])) == 2
+
+
+# whatever JSON comes (wire/lenient.py)
+
+
+@pytest.mark.parametrize("index", ["0", 0.0, True, [], "x", float("1e400"), None])
+def test_an_index_may_be_written_otherwise_or_be_none(index: Any) -> None:
+    found = [event | {"output_index": index} if "output_index" in event else event for event in told(0, HI)]
+    assert blocks([*found, ended([HI])]) == [("text", "Hi")]
+
+
+def test_numbers_for_strings_are_read_as_text() -> None:
+    assert blocks([delta("output_text", 0, "msg_1", "1") | {"delta": 5}, ended()]) == [("text", "5")]
+    assert blocks([delta("output_text", 0, "msg_1", "1") | {"delta": True}, ended()]) == []
+
+
+@pytest.mark.parametrize("deep", [b"[" * 100_000, b'{"a":' * 100_000, b'{"a":' * 900 + b"1" + b"}" * 900])
+def test_json_without_a_bottom_is_garbled(deep: bytes) -> None:
+    body = b'data: {"type":5,"delta":' + deep + b"}\n\n"
+    machine, _ = run(body)
+    assert isinstance(machine.fault, Garbled)
+
+
+def test_the_machine_fails_where_an_event_without_end_is_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = ResponsesTranslator(spec())
+    monkeypatch.setattr(machine, "_splitter", type(machine._splitter)(400))
+    machine.feed(sse([added(0, HI)]) + b"data: " + b"x" * 500)
+    machine.close()
+    assert isinstance(machine.fault, Garbled)

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -56,7 +57,7 @@ def identify(headers: Mapping[str, str], tokens: Sequence[Token], *, open_to_all
 def refuse_web_pages(headers: Mapping[str, str], *, open_to_all: bool) -> None:
     """Raise Forbidden unless the request can only come from a program of this machine's user."""
     host = headers.get("host", "")
-    if not open_to_all and not is_loopback(_host_name(host)):
+    if not open_to_all and not _is_own(host):
         raise Forbidden(
             "this proxy has no CCPROXY_AUTH_TOKENS and so answers only requests for a loopback host name; "
             "set tokens, or CCPROXY_OPEN=1 to serve everybody who can reach it"
@@ -67,6 +68,12 @@ def refuse_web_pages(headers: Mapping[str, str], *, open_to_all: bool) -> None:
     site = headers.get("sec-fetch-site")
     if site and site.lower() not in _OWN_SITES:
         raise Forbidden("cross-site requests of web pages are refused; set CCPROXY_AUTH_TOKENS to allow them")
+
+
+@lru_cache(256)
+def _is_own(host: str) -> bool:
+    """Whether a Host header names this machine."""
+    return is_loopback(_host_name(host))
 
 
 def _host_name(host: str) -> str:

@@ -7,6 +7,7 @@ event that is sent at the end is made from it, so that log, counters and headers
 from __future__ import annotations
 
 import random
+from base64 import b64encode
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Final
@@ -14,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ID_BYTES: Final = 18  # 24 characters
 _FOREIGN_ID_MAX: Final = 128
 _SHOWN_MAX: Final = 200  # characters of a foreign name that a header shows
 
@@ -23,8 +24,11 @@ HOP_HEADER: Final = "x-ccproxy-hop"  # names of the proxies a request has alread
 
 
 def new_id(prefix: str) -> str:
-    """``prefix`` + 24 base62 characters, the shape of Anthropic's ids (protocol.md 3.1).  Not a secret."""
-    return prefix + "".join(random.choices(_ALPHABET, k=24))
+    """``prefix`` + 24 base62 characters, the shape of Anthropic's ids (protocol.md 3.1).  Not a secret.
+
+    Base64 whose two signs became letters: a tenth of the cost of drawing each character.
+    """
+    return prefix + b64encode(random.randbytes(_ID_BYTES), b"Zz").decode("ascii")
 
 
 class Caller(msgspec.Struct, frozen=True):

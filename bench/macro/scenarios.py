@@ -135,6 +135,14 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         200,
         subjects=("floor-relay", "proxy-relay"),
     ),
+    "passthrough-burst": Scenario(
+        "the same, each chunk in a write of its own",
+        (_small(200, kind="burst", stream=True),),
+        32,
+        "chunk",
+        200,
+        subjects=("floor-relay", "proxy-relay"),
+    ),
     "latency": Scenario(
         "small request, one connection: what is added to a direct call",
         (_small(),),
@@ -150,4 +158,4 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         rounds=3,
     ),
 }
-SHORT: Final = ("small", "agent", "stream-fast", "stream-burst", "stream-paced", "passthrough-stream")
+SHORT: Final = ("small", "agent", "stream-fast", "stream-burst", "stream-paced", "passthrough-burst")

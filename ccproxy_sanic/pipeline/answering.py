@@ -11,7 +11,7 @@ import msgspec
 
 from actors.cache import Hit
 from ccproxy_sanic.context import RequestContext
-from ccproxy_sanic.pipeline.books import lookup, permit
+from ccproxy_sanic.pipeline.books import admitted, lookup, settle
 from ccproxy_sanic.pipeline.dialects import DIALECTS, Call, Reader, Whole
 from ccproxy_sanic.pipeline.house import House
 from ccproxy_sanic.pipeline.report import note_usage
@@ -53,7 +53,8 @@ class Client(Protocol):
 async def complete(house: House, ctx: RequestContext, work: Work) -> bytes:
     """The whole answer of a non-stream request.  Raises ProxyError."""
     way = Way(house, ctx, work)
-    async with permit(house, ctx):
+    permit = await admitted(house, ctx)
+    try:
         if way.call.empty:  # max_tokens 0: legal, and nothing for an upstream to do (protocol.md 0.7)
             return response.to_message(EMPTY_COMPLETION, way.call.spec).message
         lead = await lookup(house, ctx, share_key(house, ctx, work))
@@ -71,6 +72,8 @@ async def complete(house: House, ctx: RequestContext, work: Work) -> bytes:
         if lead is not None:
             lead.store(Answer(reply.message, reply.usage))
         return reply.message
+    finally:
+        settle(permit, ctx)
 
 
 async def _asked(way: Way) -> Whole:
@@ -87,26 +90,28 @@ async def _asked(way: Way) -> Whole:
 async def stream(house: House, ctx: RequestContext, work: Work, client: Client) -> None:
     """Carry the answer to ``client``, to its end.  Raises ProxyError."""
     way = Way(house, ctx, work)
-    async with permit(house, ctx):
+
+    async def pump(call: Call, exchange: Exchange) -> None:
+        call.spec.opened = client.opened
+        machine = DIALECTS[call.api].machine(call.spec)
+        try:
+            await client.pump(exchange, machine)
+            await exchange.finish()
+        finally:
+            note_usage(ctx, machine.usage)
+
+    permit = await admitted(house, ctx)
+    try:
         if way.call.empty:
             await client.end(_made_of(EMPTY_STREAM, way.call.spec, opened=False))
             return
-
-        async def pump(call: Call, exchange: Exchange) -> None:
-            call.spec.opened = client.opened
-            machine = DIALECTS[call.api].machine(call.spec)
-            try:
-                await client.pump(exchange, machine)
-                await exchange.finish()
-            finally:
-                note_usage(ctx, machine.usage)
-
-        try:
-            await way.go(pump, lambda: client.spoken)
-        except faults.ContentFiltered:
-            if client.spoken:
-                raise
-            await client.end(_made_of(FILTERED_STREAM, way.call.spec, opened=client.opened))
+        await way.go(pump, lambda: client.spoken)
+    except faults.ContentFiltered:
+        if client.spoken:
+            raise
+        await client.end(_made_of(FILTERED_STREAM, way.call.spec, opened=client.opened))
+    finally:
+        settle(permit, ctx)
 
 
 def _made_of(chunks: bytes, spec: ReplySpec, *, opened: bool) -> bytes:

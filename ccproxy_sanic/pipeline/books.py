@@ -5,14 +5,12 @@ Rule: the one seam where the actors' errors become a :class:`ProxyError`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 import actors
 from actors.cache import Hit, Lead, Lookup
 from actors.provider import Outcome, Unavailable
-from actors.rate_limiter import Admit
+from actors.rate_limiter import Admit, Permit
 from actors.rate_limiter import RateLimited as OverBudget
 from ccproxy_sanic import errors
 from ccproxy_sanic.context import RequestContext
@@ -42,19 +40,20 @@ def outcome_of(fault: errors.ProxyError, status: int = 0) -> Outcome:
     return Outcome.UPSTREAM_FAULT if fault.status >= 500 else Outcome.CLIENT_FAULT
 
 
-@asynccontextmanager
-async def permit(house: House, ctx: RequestContext) -> AsyncIterator[None]:
-    """Leave of the limiter for the block, settled with what was used.  Raises RateLimited, Overloaded, TimedOut."""
+async def admitted(house: House, ctx: RequestContext) -> Permit:
+    """Leave of the limiter; to be given back with :func:`settle`.  Raises RateLimited, Overloaded, TimedOut."""
     began = house.timer()
     with actor_faults():
-        granted = await house.limiter.ask(
+        permit: Permit = await house.limiter.ask(
             Admit(ctx.caller.key, int(ctx.bytes_in / BYTES_PER_TOKEN)), deadline=ctx.deadline
         )
     ctx.queue_s += house.timer() - began
-    try:
-        yield
-    finally:
-        granted.settle(0 if ctx.shared else ctx.input_tokens + ctx.cache_read_tokens + ctx.output_tokens)
+    return permit
+
+
+def settle(permit: Permit, ctx: RequestContext) -> None:
+    """Give it back, with what was used."""
+    permit.settle(0 if ctx.shared else ctx.input_tokens + ctx.cache_read_tokens + ctx.output_tokens)
 
 
 async def lookup(house: House, ctx: RequestContext, key: bytes | None) -> Lead | Hit | None:

@@ -41,7 +41,7 @@ from actors import (
 )
 from ccproxy_sanic import catalog, demo
 from ccproxy_sanic.auth import Token
-from ccproxy_sanic.errors import Draining, ProxyError
+from ccproxy_sanic.errors import Draining, ProxyError, TimedOut
 from ccproxy_sanic.fleet import Fleet, fleet_of
 from ccproxy_sanic.look import Profiles
 from ccproxy_sanic.ops.logging import LogWriter
@@ -71,13 +71,16 @@ class Quiet(msgspec.Struct, frozen=True):
 
 
 class Activity:
-    """One request under way: its task, and the fault that a drain ends it with."""
+    """One request under way: its task, its deadline on the loop's clock, and the fault that ended it before its time."""
 
-    __slots__ = ("cut", "task")
+    __slots__ = ("cut", "deadline", "task")
 
-    def __init__(self, task: asyncio.Task[Any]) -> None:
-        self.task = task
+    def __init__(self, task: asyncio.Task[Any], deadline: float) -> None:
+        self.task, self.deadline = task, deadline
         self.cut: ProxyError | None = None
+
+    def until(self, deadline: float) -> None:
+        self.deadline = deadline
 
     def end_with(self, fault: ProxyError) -> None:
         self.cut = fault
@@ -121,7 +124,7 @@ class Runtime:
         self.log_writer.start()
         if settings.upstream.demo and settings.routing.default is not None:
             self.demo = await demo.start(pace=settings.demo_pace)
-        self.watch = Watch(loop.time)
+        self.watch = Watch(loop.time, self._end_the_late)
         self.supervisor = Supervisor(on_escalate=self._escalate)
         fleet = self._fleet()
         self.house = await self._build(fleet, loop.time)
@@ -230,12 +233,15 @@ class Runtime:
 
     # -- requests
 
-    def enter(self) -> Activity:
-        """Note that the running task serves a request."""
+    def enter(self, deadline: float) -> Activity:
+        """Note that the running task serves a request, which may take until ``deadline``.
+
+        The ticker looks who is late: a timer for each request would cost as much as asking an actor.
+        """
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a request is served by a task")
-        activity = Activity(task)
+        activity = Activity(task, deadline)
         self.active.add(activity)
         return activity
 
@@ -243,6 +249,11 @@ class Runtime:
         self.active.discard(activity)
         if not self.active:
             self._idle.set()
+
+    def _end_the_late(self, now: float) -> None:
+        for activity in list(self.active):
+            if now >= activity.deadline and activity.cut is None:
+                activity.end_with(TimedOut("the request took longer than this proxy allows"))
 
     # -- what is to be seen
 

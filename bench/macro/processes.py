@@ -102,7 +102,7 @@ def busy_ns(core: int | None) -> int:
 
 
 class Process:
-    """One child of ours, with its log in a file."""
+    """One child of ours, with its log in a file.  Raises CannotBench where its command can't be run."""
 
     def __init__(
         self, name: str, command: Sequence[str], folder: Path, *, core: int | None = None, env: Mapping[str, str] = {}
@@ -113,16 +113,19 @@ class Process:
         inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
         pin = None if core is None else lambda: os.sched_setaffinity(0, {core})
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=inherited | {"PYTHONPATH": str(ROOT)} | dict(env),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                preexec_fn=pin,
-                start_new_session=True,
-            )
+            try:
+                self.process = subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    env=inherited | {"PYTHONPATH": str(ROOT)} | dict(env),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    preexec_fn=pin,
+                    start_new_session=True,
+                )
+            except OSError as reason:
+                raise CannotBench(f"{name} can't be started: {reason}") from None
 
     @property
     def pid(self) -> int:

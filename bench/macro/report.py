@@ -34,6 +34,7 @@ class Target(NamedTuple):
     scale: float = 1.0
 
 
+RELAYS: Final = ("floor-relay", "proxy-relay")
 TARGETS: Final = (
     Target("small request, CPU", "small", 1.6),
     Target("agent request of 105 kB, CPU", "agent", 1.6),
@@ -42,9 +43,8 @@ TARGETS: Final = (
     Target("stream paced, CPU per chunk", "stream-paced", 1.3),
     Target("1,000 streams, CPU per chunk", "streams-1000", 1.2),
     Target("1,000 streams, gap p99", "streams-1000", 1.3, gap_p99, unit="ms", scale=1e-3),
-    Target(
-        "Messages passed through, CPU per chunk", "passthrough-stream", 1.2, base="floor-relay", other="proxy-relay"
-    ),
+    Target("passed through, all in one write, CPU per chunk", "passthrough-stream", 1.2, cpu, *RELAYS),
+    Target("passed through, a write per chunk, CPU per chunk", "passthrough-burst", 1.2, cpu, *RELAYS),
 )
 
 

@@ -36,30 +36,26 @@ async def answered(request: Request, work: Work) -> None:
     runtime: Runtime = request.app.ctx.runtime
     house, settings = runtime.house, runtime.settings
     ctx = context.begin(request.path, request.headers, house.clock(), house.timer(), len(request.body))
-    scope = asyncio.timeout_at(ctx.started + settings.total_timeout)
+    ctx.deadline = ctx.started + settings.total_timeout
+    activity = runtime.enter(ctx.deadline)
     client = Client(
         request,
         ctx,
         house.clock,
         ping_after=settings.ping_after,
         ping_every=settings.ping_every,
-        on_spoken=lambda: scope.reschedule(ctx.started + settings.stream_timeout),
+        on_spoken=lambda: activity.until(ctx.started + settings.stream_timeout),
     )
-    ctx.deadline = ctx.started + settings.total_timeout
-    activity = runtime.enter()
     fault: errors.ProxyError | None = None
     finished = False
     try:
         try:
-            async with scope:
-                await work(runtime, request, ctx, client)
+            await work(runtime, request, ctx, client)
         except asyncio.CancelledError:
             if activity.cut is None:
                 raise
             activity.task.uncancel()
             raise activity.cut from None
-        except TimeoutError:
-            raise errors.TimedOut("the request took longer than this proxy allows") from None
         finished = True
     except errors.ProxyError as error:
         fault = error

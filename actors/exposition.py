@@ -71,60 +71,90 @@ class Names:
         return name
 
 
+class Cell:
+    """One counter of a family.  Whoever counts keeps it and adds to ``value``: no labels to look up."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
 class Counter:
-    """A counter per combination of label values."""
+    """A counter per combination of label values.  One with labels is shown as soon as it is not zero."""
 
     def __init__(self, name: str, text: str, *labels: str) -> None:
         self._name, self._text, self._labels = name, text, labels
-        self._values: dict[tuple[str, ...], int] = {}
+        self._cells: dict[tuple[str, ...], Cell] = {}
+        if not labels:
+            self.cell()
 
-    def add(self, amount: int, *values: str) -> None:
-        self._values[values] = self._values.get(values, 0) + amount
+    def cell(self, *values: str) -> Cell:
+        """The counter with these label values, always the same one."""
+        cell = self._cells.get(values)
+        if cell is None:
+            cell = self._cells[values] = Cell()
+        return cell
 
     def total(self) -> int:
-        return sum(self._values.values())
+        return sum(cell.value for cell in self._cells.values())
 
     def by(self, position: int) -> dict[str, int]:
-        """Sums per value of the label at ``position``."""
+        """Sums per value of the label at ``position``; no zeros."""
         sums: dict[str, int] = {}
-        for values, count in self._values.items():
-            sums[values[position]] = sums.get(values[position], 0) + count
+        for values, cell in self._cells.items():
+            if cell.value:
+                sums[values[position]] = sums.get(values[position], 0) + cell.value
         return sums
 
     def samples(self) -> Iterator[Sample]:
-        if not self._labels and not self._values:
-            yield Sample(self._name, "counter", self._text, (), 0)
-        for values, count in self._values.items():
-            yield Sample(self._name, "counter", self._text, tuple(zip(self._labels, values, strict=True)), count)
+        for values, cell in self._cells.items():
+            if cell.value or not values:
+                labels = tuple(zip(self._labels, values, strict=True))
+                yield Sample(self._name, "counter", self._text, labels, cell.value)
+
+
+class Buckets:
+    """One histogram of a family, with :data:`BUCKETS` (seconds, upper bounds inclusive)."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.sum += seconds
 
 
 class Histogram:
-    """A histogram with :data:`BUCKETS` (seconds, upper bounds inclusive) per combination of label values."""
+    """A histogram per combination of label values, shown as soon as it has observed something."""
 
     def __init__(self, name: str, text: str, *labels: str) -> None:
         self._name, self._text, self._labels = name, text, labels
-        self._counts: dict[tuple[str, ...], list[int]] = {}
-        self._sums: dict[tuple[str, ...], float] = {}
+        self._cells: dict[tuple[str, ...], Buckets] = {}
 
-    def observe(self, seconds: float, *values: str) -> None:
-        counts = self._counts.get(values)
-        if counts is None:
-            counts = self._counts[values] = [0] * (len(BUCKETS) + 1)
-            self._sums[values] = 0.0
-        counts[bisect_left(BUCKETS, seconds)] += 1
-        self._sums[values] += seconds
+    def cell(self, *values: str) -> Buckets:
+        """The histogram with these label values, always the same one."""
+        cell = self._cells.get(values)
+        if cell is None:
+            cell = self._cells[values] = Buckets()
+        return cell
 
     def sum(self) -> float:
-        return sum(self._sums.values())
+        return sum(cell.sum for cell in self._cells.values())
 
     def samples(self) -> Iterator[Sample]:
-        for values, counts in self._counts.items():
+        for values, cell in self._cells.items():
+            if not any(cell.counts):
+                continue
             labels = tuple(zip(self._labels, values, strict=True))
             running = 0
-            for bound, count in zip((*BUCKETS, float("inf")), counts, strict=True):
+            for bound, count in zip((*BUCKETS, float("inf")), cell.counts, strict=True):
                 running += count
                 yield self._sample("_bucket", (*labels, ("le", _number(bound))), running)
-            yield self._sample("_sum", labels, self._sums[values])
+            yield self._sample("_sum", labels, cell.sum)
             yield self._sample("_count", labels, running)
 
     def _sample(self, suffix: str, labels: Labels, value: float) -> Sample:

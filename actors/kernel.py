@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
+from actors.letters import Letters
 from actors.messages import ActorError, Crashed, Expired, Overloaded, Query, Refused, Stopped, Tick
 
 __all__ = [
@@ -142,8 +143,7 @@ class Ref(Generic[M]):
         self._loop = asyncio.get_running_loop()
         self.clock: Clock = clock or self._loop.time
         self._factory = factory
-        # Unbounded inside, bounded at the door: an urgent note must always get in.
-        self._queue: asyncio.Queue[Reply | None] = asyncio.Queue()
+        self._queue: Letters[Reply | None] = Letters()
         self._held: dict[Reply, None] = {}  # handled, not answered yet; insertion order is the order of asking
         self._tickers: list[_Ticker] = []
         self._taken = 0  # messages ever taken out of the mailbox
@@ -229,7 +229,7 @@ class Ref(Generic[M]):
             for reply in list(self._held):
                 stats.redelivered += 1
                 self._deliver(actor, reply, clock())
-            while (letter := await queue.get()) is not None:
+            while (letter := queue.get_nowait() if queue.qsize() else await queue.get()) is not None:
                 self._taken += 1
                 now = clock()
                 wait = now - letter._queued_at

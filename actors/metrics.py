@@ -12,27 +12,30 @@ from typing import Any, Final
 
 import msgspec
 
-from actors.exposition import Counter, Histogram, Names, Sample, encode
+from actors.exposition import LONGEST_NAME, Buckets, Cell, Counter, Histogram, Names, Sample, encode
 from actors.kernel import Actor, Clock, Ref, Reply
 from actors.messages import Query
 
 log = logging.getLogger("actors")
 
 
-class Exchange(msgspec.Struct, gc=False, kw_only=True):
-    """One request, start to end.  Times in seconds, sizes in bytes; ``None``: it did not come to that."""
+class Exchange(msgspec.Struct, gc=False):
+    """One request, start to end.  Times in seconds, sizes in bytes; ``None``: it did not come to that.
+
+    One is made per request, so whoever makes many names no fields: by position it costs a fifth (0.6 us, not 3.5).
+    """
 
     request_id: str
     path: str
     caller: str
+    status: int
+    outcome: str  # ok, client_fault, upstream_fault, house_fault, client_closed
+    error_type: str | None = None
     session: str | None = None
     client_model: str = ""
     upstream_model: str = ""
     endpoint: str = ""
     stream: bool = False
-    status: int
-    outcome: str  # ok, client_fault, upstream_fault, house_fault, client_closed
-    error_type: str | None = None
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
@@ -94,6 +97,20 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 TOKENS: Final = ("input", "output", "cache_read", "cache_write", "thinking")
+MOST_ROWS: Final = 1024
+LONGEST_KEY: Final = 4 * LONGEST_NAME  # characters of the names by which a row is found
+
+
+class _Row(msgspec.Struct, frozen=True, gc=False):
+    """What requests with the same names are counted into, looked up once for all of them."""
+
+    requests: Cell
+    of_model: Cell
+    tokens: tuple[Cell, Cell, Cell, Cell, Cell]  # in the order of TOKENS
+    failed: Cell | None  # None: they did not fail
+    retried: Cell
+    duration: Buckets
+    upstream: Buckets
 
 
 class MetricsRegistry:
@@ -136,39 +153,65 @@ class MetricsRegistry:
             f"{p}_upstream_seconds", "From the request sent upstream to its first byte.", "endpoint"
         )
         self._translate = Histogram(f"{p}_translate_seconds", "Our own work on a request and its answer.")
+        # A request finds all its series by one look at this table, which only remembers: it may be emptied at any time.
+        self._rows: dict[tuple[object, ...], _Row] = {}
+        self._bytes_in, self._bytes_out = self._bytes.cell("in"), self._bytes.cell("out")
+        self._queues, self._translates, self._firsts = self._queue.cell(), self._translate.cell(), self._first.cell()
 
     def record(self, e: Exchange) -> None:
         """Count one exchange.  Tokens, retries and bytes are counted whatever the outcome."""
+        key = (e.client_model, e.path, e.stream, e.status, e.outcome, e.endpoint, e.error_type)
+        row = self._rows.get(key)
+        if row is None:
+            row = self._row(e)
+            # A client chooses the model and the path: neither many nor long ones may fill the memory.
+            if len(e.client_model) + len(e.path) <= LONGEST_KEY:
+                if len(self._rows) >= MOST_ROWS:
+                    self._rows.clear()
+                self._rows[key] = row
+        row.requests.value += 1
+        row.of_model.value += 1
+        read, written, cache_read, cache_written, thought = row.tokens
+        read.value += e.input_tokens
+        written.value += e.output_tokens
+        cache_read.value += e.cache_read_tokens
+        cache_written.value += e.cache_write_tokens
+        thought.value += e.thinking_tokens
+        self._bytes_in.value += e.bytes_in
+        self._bytes_out.value += e.bytes_out
+        row.duration.observe(e.duration_s)
+        self._queues.observe(e.queue_s)
+        self._translates.observe(e.translate_s)
+        if e.upstream_s is not None:
+            row.upstream.observe(e.upstream_s)
+        if e.first_content_s is not None:
+            self._firsts.observe(e.first_content_s)
+        if row.failed is not None:
+            row.failed.value += 1
+        for code in e.adjustments:
+            self._adjusted.cell(self._codes(code)).value += 1
+        if e.retries:
+            row.retried.value += e.retries
+        if e.shared:
+            self._shared.cell().value += 1
+
+    def _row(self, e: Exchange) -> _Row:
         model = self._models(e.client_model) if e.client_model else "none"
         endpoint = self._endpoints(e.endpoint) if e.endpoint else "none"
         stream = "true" if e.stream else "false"
-        path, outcome = self._paths(e.path), self._outcomes(e.outcome)
-        self._requests.add(1, path, stream, str(e.status), outcome)
-        self._by_model.add(1, model, endpoint)
-        counts = (e.input_tokens, e.output_tokens, e.cache_read_tokens, e.cache_write_tokens, e.thinking_tokens)
-        for kind, count in zip(TOKENS, counts, strict=True):
-            if count:
-                self._tokens.add(count, model, kind)
-        if e.error_type is not None:
-            self._failed.add(1, self._errors(e.error_type))
-        for code in e.adjustments:
-            self._adjusted.add(1, self._codes(code))
-        if e.retries:
-            self._retried.add(e.retries, endpoint)
-        self._bytes.add(e.bytes_in, "in")
-        self._bytes.add(e.bytes_out, "out")
-        if e.shared:
-            self._shared.add(1)
-        self._duration.observe(e.duration_s, stream)
-        self._queue.observe(e.queue_s)
-        self._translate.observe(e.translate_s)
-        if e.first_content_s is not None:
-            self._first.observe(e.first_content_s)
-        if e.upstream_s is not None:
-            self._upstream.observe(e.upstream_s, endpoint)
+        read, written, cache_read, cache_written, thought = (self._tokens.cell(model, kind) for kind in TOKENS)
+        return _Row(
+            requests=self._requests.cell(self._paths(e.path), stream, str(e.status), self._outcomes(e.outcome)),
+            of_model=self._by_model.cell(model, endpoint),
+            tokens=(read, written, cache_read, cache_written, thought),
+            failed=None if e.error_type is None else self._failed.cell(self._errors(e.error_type)),
+            retried=self._retried.cell(endpoint),
+            duration=self._duration.cell(stream),
+            upstream=self._upstream.cell(endpoint),
+        )
 
     def sink_failed(self) -> None:
-        self._sink.add(1)
+        self._sink.cell().value += 1
 
     def samples(self) -> list[Sample]:
         """Every series there is, as data."""

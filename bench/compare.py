@@ -39,11 +39,11 @@ INSTALLED: Final = ROOT / ".cache" / "peers"
 OURS: Final = {"floor": "floor", "proxy": "ours"}  # and how their bars are coloured
 CHAT_MARKS: Final = {"end-mark": "data: [DONE]", "chunk-mark": '"delta":{"content":', "error-mark": 'data: {"error"'}
 PATHS: Final = {"messages": "/v1/messages", "chat": "/v1/chat/completions"}
-ASKED: Final = ("small", "agent", "stream-fast", "streams-1000")
+ASKED: Final = ("small", "agent", "stream-burst", "streams-1000")
 PICTURES: Final = {
     "small": ("CPU time per small request, in us", "less is better; logarithmic; 64 connections, one core each"),
     "agent": ("CPU time per agent request of 105 kB, in us", "less is better; logarithmic; 20 tools, 40 messages"),
-    "stream-fast": ("CPU time per streamed chunk, in us", "less is better; logarithmic; 200 chunks, unpaced"),
+    "stream-burst": ("CPU time per streamed chunk, in us", "less is better; logarithmic; 200 chunks, a write each"),
 }
 
 

@@ -194,7 +194,7 @@ def test_any_label_value_can_be_read_back(value: str) -> None:
 def test_a_histogram_counts_each_value_in_every_bucket_that_holds_it(values: list[float]) -> None:
     histogram = Histogram("h", "text")
     for value in values:
-        histogram.observe(value)
+        histogram.cell().observe(value)
     for sample in histogram.samples():
         if sample.suffix == "_bucket":
             bound = float(dict(sample.labels)["le"])

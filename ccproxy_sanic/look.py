@@ -10,14 +10,17 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
 
 from ccproxy_sanic.context import shown
 from ccproxy_sanic.errors import ProxyError
 from ccproxy_sanic.profiles import GENERIC, Catalog, Profile, recognise, resolve
 from ccproxy_sanic.upstream.engine import EngineTransport
-from ccproxy_sanic.upstream.exchange import Closer, open_exchange
-from ccproxy_sanic.upstream.target import Api, Target
+from ccproxy_sanic.upstream.exchange import Closer, Head, open_exchange
+from ccproxy_sanic.upstream.target import Target
 
 log = logging.getLogger("ccproxy")
 PATIENCE: Final = 3.0  # seconds for all of it
@@ -28,34 +31,50 @@ MAX_LIST: Final = 1024 * 1024  # bytes of a list of models that are read
 PLACES: Final = ("../models", "/")
 
 
+class Lesson:
+    """What a server taught of one model.  The profile that it makes is kept: what is remembered of a profile elsewhere
+    goes by its identity."""
+
+    __slots__ = ("_of", "_profile", "switches")
+
+    def __init__(self) -> None:
+        self.switches: dict[str, Any] = {}
+        self._of: Profile | None = None
+        self._profile: Profile | None = None
+
+    def add(self, switches: Mapping[str, Any]) -> None:
+        self.switches.update(switches)
+        self._profile = None
+
+    def applied(self, profile: Profile) -> Profile:
+        if self._profile is None or self._of is not profile:
+            self._of, self._profile = profile, msgspec.structs.replace(profile, **self.switches)
+        return self._profile
+
+
 class Profiles:
-    """The profiles of all upstreams.  ``named`` are those whose servers said who they are, ``learned`` the APIs that
-    a server named for a model: both by base URL, which a reload of the routes does not change."""
+    """The profiles of all upstreams.  ``named`` are those whose servers said who they are, ``learned`` the switches
+    that a server's refusals taught for a model: both by base URL, which a reload of the routes does not change."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.named: dict[str, str] = {}
-        self.learned: OrderedDict[tuple[str, str], Api] = OrderedDict()
+        self.learned: OrderedDict[tuple[str, str], Lesson] = OrderedDict()
 
     def __repr__(self) -> str:
-        return f"<Profiles named {self.named}, learned {dict(self.learned)}>"
+        return f"<Profiles named {self.named}, learned {list(self.learned)}>"
 
     def of(self, target: Target, model: str) -> Profile:
-        """The profile for ``model`` at ``target``."""
-        return resolve(target.base_url, model, target.profile or self.named.get(target.base_url), self.catalog)
+        """The profile for ``model`` at ``target``: what the user forces or is known, and what its server taught."""
+        profile = resolve(target.base_url, model, target.profile or self.named.get(target.base_url), self.catalog)
+        if self.learned and (lesson := self.learned.get((target.base_url, model))) is not None:
+            return lesson.applied(profile)
+        return profile
 
-    def api_of(self, target: Target, model: str, profile: Profile) -> Api:
-        """What is spoken with ``model``: what the user forces, what the server asked for, what the profile says."""
-        if target.api is not None:
-            return target.api
-        if self.learned and (learned := self.learned.get((target.base_url, model))) is not None:
-            return learned
-        return profile.api
-
-    def learn_api(self, target: Target, model: str, api: Api) -> None:
-        """Remember that the server wants requests for ``model`` in ``api``; bounded, the oldest is forgotten first."""
-        log.info("upstream %s wants %s in its %s API", target.name, shown(model), api)
-        self.learned[target.base_url, model] = api
+    def learn(self, target: Target, model: str, switches: Mapping[str, Any]) -> None:
+        """Remember what a server's refusal says of ``model``; bounded, the oldest is forgotten first."""
+        log.info("upstream %s says of %s: %s", target.name, shown(model), dict(switches))
+        self.learned.setdefault((target.base_url, model), Lesson()).add(switches)
         if len(self.learned) > MOST_LEARNED:
             self.learned.popitem(last=False)
 
@@ -81,12 +100,11 @@ class Profiles:
 
 async def _ask(transport: EngineTransport, target: Target, place: str, closer: Closer) -> str | None:
     # the root may be somebody else's: it gets no key
-    headers = [field for field in target.headers("chat") if place != "/" or field[0] != b"authorization"]
+    chat = target.head("chat")
+    headers = [field for field in chat.headers if place != "/" or field[0] != b"authorization"]
     exchange = await open_exchange(
         transport,
-        "GET",
-        target.url("chat").join(place),
-        headers,
+        Head("GET", chat.url.join(place), headers),
         b"",
         target.deadlines,
         provider=target.name,

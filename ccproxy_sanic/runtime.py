@@ -71,7 +71,7 @@ class Quiet(msgspec.Struct, frozen=True):
 
 
 class Activity:
-    """One request under way: its task, its deadline on the loop's clock, and the fault that ended it before its time."""
+    """One request under way: its task, its deadline on the loop's clock, and the fault that it was ended with."""
 
     __slots__ = ("cut", "deadline", "task")
 
@@ -177,8 +177,7 @@ class Runtime:
             transport=transport.build(settings.engine, ca_file=str(settings.ca_file) if settings.ca_file else None),
             upstreams=fleet.upstreams,
             profile_of=self.profiles.of,
-            api_of=self.profiles.api_of,
-            learn_api=self.profiles.learn_api,
+            learn=self.profiles.learn,
             clock=clock,
             timer=time.perf_counter,
             now=time.time,

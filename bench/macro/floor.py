@@ -18,13 +18,12 @@ from sanic import HTTPResponse, Request, Sanic
 from bench.macro.floor_stream import Translator
 from bench.macro.floor_wire import decode_request, to_chat, to_message
 from ccproxy_sanic.upstream.h1_answer import Answer
-from ccproxy_sanic.upstream.h1_connection import Connection, Limits
+from ccproxy_sanic.upstream.h1_connection import NO_DEADLINES, Connection
 
 MODEL: Final = "bench-model"
 JSON: Final = "application/json"
 EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
 STREAM_HEADERS: Final = {"cache-control": "no-cache"}
-NO_LIMITS: Final = Limits(None, None, None)
 
 
 class Pool:
@@ -45,7 +44,7 @@ class Pool:
             loop = asyncio.get_running_loop()
             connection = Connection(loop, self, (b"http", b"127.0.0.1", self._port), 3600.0)
             await loop.create_connection(lambda: connection, "127.0.0.1", self._port)
-        return await connection.exchange(self._head % len(body), body, NO_LIMITS)
+        return await connection.exchange(self._head % len(body), body, NO_DEADLINES)
 
     def released(self, connection: Connection) -> None:
         self._idle[connection] = None

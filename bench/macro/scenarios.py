@@ -25,7 +25,7 @@ class Scenario(NamedTuple):
     unit: Literal["request", "chunk"] = "request"
     chunks: int = 0
     requests: int = 0
-    seconds: tuple[float, float] = (2.0, 0.6)
+    seconds: tuple[float, float] = (2.0, 0.45)
     options: Mapping[str, Any] = {}
     subjects: tuple[str, ...] = ("floor", "proxy")
     rounds: int = 99

@@ -19,7 +19,7 @@ import httpx
 import pytest
 from uvloop import new_event_loop
 
-from ccproxy_sanic.upstream import Deadlines, build, open_exchange
+from ccproxy_sanic.upstream import Deadlines, Head, build, open_exchange
 
 SERVER = """
 import asyncio, sys
@@ -81,7 +81,7 @@ def port() -> Iterator[int]:
 @pytest.mark.benchmark(timer=time.process_time, warmup=False)
 def test_request(benchmark: Any, port: int, engine: Any, path: str, concurrency: int) -> None:
     turns = PER_ROUND[engine] * (10 if concurrency == 1 else 1)
-    url, deadlines = httpx.URL(f"http://127.0.0.1:{port}{path}"), Deadlines()
+    head, deadlines = Head("POST", httpx.URL(f"http://127.0.0.1:{port}{path}"), HEADERS), Deadlines()
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         transport = build(engine)
@@ -94,9 +94,7 @@ def test_request(benchmark: Any, port: int, engine: Any, path: str, concurrency:
 
         async def worker() -> None:
             for _ in range(turns):
-                exchange = await open_exchange(
-                    transport, "POST", url, HEADERS, BODY, deadlines, provider="bench", closer=closer
-                )
+                exchange = await open_exchange(transport, head, BODY, deadlines, provider="bench", closer=closer)
                 assert len(await exchange.read(1 << 20)) >= 300
                 await exchange.finish()
 

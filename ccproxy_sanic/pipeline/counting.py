@@ -46,7 +46,7 @@ async def asked_upstream(house: House, ctx: RequestContext, work: Work) -> int |
     """The upstream's own count, where it speaks the client's protocol; None where it does not, or can't."""
     step = work.plan.steps[0]
     target = work.upstreams.targets[step.upstream]
-    if house.api_of(target, step.model, house.profile_of(target, step.model)) != "messages":
+    if (target.api or house.profile_of(target, step.model).api) != "messages":
         return None
     way = Way(house, ctx, work)
     way.call.suffix = "/count_tokens"

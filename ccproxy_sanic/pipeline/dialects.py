@@ -5,7 +5,7 @@ Rule: :data:`DIALECTS` alone tells one API from another on the request path.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -87,12 +87,16 @@ class Dialect(NamedTuple):
     fault: Callable[..., errors.ProxyError]
 
 
-def prepare(house: House, ctx: RequestContext, work: Work, step: Step) -> Call:
-    """The request for one step of the plan.  Raises InvalidRequest."""
+def prepare(
+    house: House, ctx: RequestContext, work: Work, step: Step, switches: Mapping[str, Any] | None = None
+) -> Call:
+    """The request for one step of the plan; ``switches`` change the profile for this once.  Raises InvalidRequest."""
     began = house.timer()
     target = work.upstreams.targets[step.upstream]
     profile = house.profile_of(target, step.model)
-    api = house.api_of(target, step.model, profile)
+    if switches:
+        profile = msgspec.structs.replace(profile, **switches)
+    api = target.api or profile.api
     call = DIALECTS[api].translate(house, ctx, work, step, target, profile)
     ctx.translate_s += house.timer() - began
     return call

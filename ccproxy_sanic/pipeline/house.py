@@ -15,7 +15,7 @@ import actors
 from ccproxy_sanic.profiles import Profile
 from ccproxy_sanic.routing import Routing
 from ccproxy_sanic.upstream.engine import EngineTransport
-from ccproxy_sanic.upstream.target import Api, Target
+from ccproxy_sanic.upstream.target import Target
 
 
 class Upstreams(msgspec.Struct, frozen=True):
@@ -35,8 +35,7 @@ class House(msgspec.Struct):
     transport: EngineTransport
     upstreams: Upstreams
     profile_of: Callable[[Target, str], Profile]
-    api_of: Callable[[Target, str, Profile], Api]
-    learn_api: Callable[[Target, str, Api], None]  # for a model at a target, until the restart
+    learn: Callable[[Target, str, Mapping[str, Any]], None]  # switches of a model's profile, until the restart
     clock: Callable[[], float]  # the loop's: for deadlines
     timer: Callable[[], float]  # finer than the loop's, which moves in ms: for what things cost
     now: Callable[[], float]  # wall clock, seconds since the epoch: for HTTP dates in retry-after

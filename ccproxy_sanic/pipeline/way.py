@@ -17,9 +17,8 @@ from ccproxy_sanic.pipeline.books import actor_faults, outcome_of
 from ccproxy_sanic.pipeline.dialects import DIALECTS, Call, prepare
 from ccproxy_sanic.pipeline.house import House
 from ccproxy_sanic.pipeline.work import Work
-from ccproxy_sanic.routing import Step
 from ccproxy_sanic.translate.adjustments import render
-from ccproxy_sanic.translate.second_try import api_named_by
+from ccproxy_sanic.translate.second_try import Repair, repair_of
 from ccproxy_sanic.upstream.exchange import Exchange, open_exchange
 from ccproxy_sanic.wire import forwarding
 
@@ -70,10 +69,11 @@ class Way:
         "_house",
         "_key",
         "_left",
+        "_repairs",
         "_spent",
+        "_stale",
         "_status",
         "_step",
-        "_switched",
         "_work",
         "call",
     )
@@ -83,7 +83,8 @@ class Way:
         self._left = list(work.plan.steps)
         self._spent: frozenset[tuple[str, int]] = frozenset()
         self._affinity = f"{ctx.caller.key}\n{ctx.session}\n{work.plan.rule}" if ctx.session else ""
-        self._switched: Step | None = None
+        self._repairs: tuple[Repair, ...] = ()  # of the newest call's target
+        self._stale = False  # the newest call is to be translated again
         self._key = self._status = 0  # of the newest hop
         self._step = self._left[0]
         self.call = prepare(house, ctx, work, self._step)
@@ -130,18 +131,16 @@ class Way:
     async def _opened(self, call: Call, key: int, attach: Callable[[Exchange], None]) -> Exchange:
         """The answer to ``call``, with a good head."""
         house, ctx, work, target = self._house, self._ctx, self._work, call.target
-        headers = target.headers(call.api, key, call.profile.messages_key)
         through = call.api == "messages"
+        profile, query = call.profile, work.query if through else ""
+        head = target.head(call.api, key, profile.messages_key, profile.messages_path, call.suffix, query)
         if through:
-            if "anthropic-version" not in work.headers:
-                headers = [*headers, VERSION]
-            headers = forwarding.onward(work.headers.items(), headers) + headers
+            said = forwarding.onward(work.headers.items(), head.headers)
+            head = head.beside(said if "anthropic-version" in work.headers else [VERSION, *said])
         sent = house.timer()
         exchange = await open_exchange(
             house.transport,
-            "POST",
-            target.url(call.api, call.profile.messages_path, call.suffix, work.query if through else ""),
-            headers,
+            head,
             call.body,
             target.deadlines,
             provider=target.name,
@@ -173,8 +172,13 @@ class Way:
         step = self._step = next(step for step in self._left if step.upstream == endpoint)
         ctx.endpoint, ctx.upstream_model = step.upstream, step.model
         ctx.hops = (*ctx.hops, f"{step.upstream}/{shown(step.model)}")
-        if self.call.step is not step or self._switched is step:
-            self.call = prepare(house, ctx, work, step)
+        if self._stale or self.call.step is not step:
+            repairs = self._repairs if self.call.step is step else ()
+            self._repairs, self._stale = repairs, False
+            switches = {
+                name: value for repair in repairs if not repair.lasts for name, value in repair.switches.items()
+            }
+            self.call = prepare(house, ctx, work, step, switches)
         call = self.call
         ctx.adjustments = tuple(adjustment.code for adjustment in call.adjustments)
         ctx.notes = render(call.adjustments, ADJUSTMENTS_SHOWN) if call.adjustments else ""
@@ -190,16 +194,18 @@ class Way:
         """Whether anything is left to try after ``fault``."""
         if isinstance(fault, errors.HouseFault):
             return False
-        return self._other_api(fault) or self._rule_out(fault)
+        return self._repaired(fault) or self._rule_out(fault)
 
-    def _other_api(self, fault: errors.ProxyError) -> bool:
-        """Whether the upstream said that it wants this model's requests in another of its APIs (protocol.md 5.6)."""
+    def _repaired(self, fault: errors.ProxyError) -> bool:
+        """Whether the upstream said which request it would take: then it gets that, once (protocol.md 5.6)."""
         call = self.call
-        api = api_named_by(fault)
-        if api is None or call.api != "chat" or call.target.api is not None or self._switched is call.step:
+        repair = repair_of(fault, call.api)
+        if repair is None or repair in self._repairs or ("api" in repair.switches and call.target.api is not None):
             return False
-        self._house.learn_api(call.target, call.step.model, api)
-        self._switched = call.step
+        if repair.lasts:
+            self._house.learn(call.target, call.step.model, repair.switches)
+        self._repairs = (*self._repairs, repair)
+        self._stale = True
         return True
 
     def _rule_out(self, fault: errors.ProxyError) -> bool:

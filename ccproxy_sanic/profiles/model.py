@@ -61,6 +61,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reasoning_in: Literal["none", "reasoning_content", "reasoning", "reasoning_details", "think_tags"] = "none"
     reasoning_required: bool = False  # every assistant message with tool calls must carry the field
     reasoning_placeholder: str = ""  # what it carries when the reasoning is lost
+    reasoning_summary: bool = True  # the Responses API may be asked for summaries
+    encrypted_reasoning: bool = True  # the Responses API may be asked for, and given back, encrypted reasoning
     thought_signatures: bool = False
     thought_signature_filler: str = ""  # for calls whose signature is lost
     effort: EffortTable = {}  # level, "adaptive", "budget" or "omitted" -> fields of the body

@@ -48,6 +48,8 @@ MEANINGS: Final[dict[str, str]] = {
     "reasoning_in": "The field in which earlier reasoning is sent back.",
     "reasoning_required": "Every assistant message with tool calls must carry that field.",
     "reasoning_placeholder": "What the field holds when the reasoning is lost.",
+    "reasoning_summary": "Whether the Responses API is asked for summaries of its reasoning.",
+    "encrypted_reasoning": "Whether the Responses API is asked for encrypted reasoning, and gets it back.",
     "thought_signatures": "Tool calls carry Gemini's thought signatures.",
     "thought_signature_filler": "The signature of calls whose own is lost.",
     "effort": "How the wish for reasoning is said: a dialect's name, or a table of levels and the fields they send.",

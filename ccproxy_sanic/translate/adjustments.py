@@ -86,16 +86,24 @@ class Adjustment(msgspec.Struct, frozen=True):
 class Notes:
     """Collects adjustments; a change that occurs many times (all thinking of a long history) is noted once."""
 
-    __slots__ = ("_seen", "found")
+    __slots__ = ("_noted",)
 
     def __init__(self) -> None:
-        self.found: list[Adjustment] = []
-        self._seen: set[tuple[str, str]] = set()
+        self._noted: dict[tuple[str, str], Adjustment] = {}
+
+    @property
+    def found(self) -> list[Adjustment]:
+        """All of them, in the order in which they were first noted."""
+        return list(self._noted.values())
 
     def add(self, code: str, path: Path, reason: str = "") -> None:
-        if (code, reason) not in self._seen:
-            self._seen.add((code, reason))
-            self.found.append(Adjustment(code, dotted(path), reason or CODES[code]))
+        if (code, reason) not in self._noted:
+            self._noted[code, reason] = Adjustment(code, dotted(path), reason or CODES[code])
+
+    def repeat(self, others: Notes) -> None:
+        """Adds what was noted there."""
+        for key, noted in others._noted.items():
+            self._noted.setdefault(key, noted)
 
 
 def render(adjustments: Iterable[Adjustment], limit: int) -> str:

@@ -57,14 +57,14 @@ def _translated(
         profile,
         notes,
         effort=fields.spoken_effort(req),
-        has_tools=bool(toolbox.tools),
+        has_tools=bool(toolbox.names),
         forced_choice=toolbox.forced,
         max_tokens=cap,
     )
     chat = ChatRequest(model=model, messages=messages.finished(talk), tool_choice=toolbox.choice)
     chat.parallel_tool_calls, chat.response_format = toolbox.parallel, form.response_format
-    if toolbox.tools:
-        chat.tools = toolbox.tools
+    if toolbox.declared:
+        chat.tools = toolbox.declared
     setattr(chat, profile.output_cap, cap)
     if req.stream:
         _stream(chat, profile)
@@ -82,7 +82,7 @@ def _translated(
     return Translated(
         request=chat,
         adjustments=notes.found,
-        tools=frozenset(tool.function.name for tool in toolbox.tools),
+        tools=toolbox.names,
         names=names.back,
         used_tool_ids=frozenset(scope.tool_ids),
         stop_sequences=stops,

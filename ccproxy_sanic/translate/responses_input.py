@@ -56,7 +56,7 @@ class ItemDraft(Draft[Item]):
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
-        self._reasons = effort.in_openais_words(scope.profile)
+        self._reasons = scope.profile.encrypted_reasoning and effort.in_openais_words(scope.profile)
         self._items: list[Item] = []
         self._text: list[str] = []  # of the message that is still open
         self._broken = False

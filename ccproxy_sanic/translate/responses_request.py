@@ -22,7 +22,7 @@ from ccproxy_sanic.translate.scope import Scope, Unsign
 from ccproxy_sanic.translate.tool_names import Names
 from ccproxy_sanic.translate.tools import Toolbox
 from ccproxy_sanic.wire.anthropic import MessagesRequest
-from ccproxy_sanic.wire.openai_chat import NamedChoice, TextPart
+from ccproxy_sanic.wire.openai_chat import ChatTool, NamedChoice, TextPart
 from ccproxy_sanic.wire.openai_responses import FunctionChoice, FunctionTool, InputText, ResponsesRequest
 
 MIN_OUTPUT: Final = 16  # tokens; less is refused
@@ -83,7 +83,7 @@ def _translated(
     scope = Scope(profile, notes, names, strict=strict, unsign=unsign, ids=ids, flat=True, text_part=InputText)
     if req.repaired:
         notes.add("surrogates_replaced", ())
-    toolbox = tools.translate(req, profile, names, notes, strict=True)
+    toolbox = tools.translate(req, profile, names, notes, strict=True, shape=_function)
     talk = responses_input.translate(req, scope)
     form = answer_format.translate(req, profile, notes)
     talk.system += [TextPart(line) for line in (*toolbox.lines, *form.lines)]
@@ -116,7 +116,7 @@ def _translated(
     return Translated(
         request=out,
         adjustments=notes.found,
-        tools=frozenset(tool.function.name for tool in toolbox.tools),
+        tools=toolbox.names,
         names=names.back,
         used_tool_ids=frozenset(scope.tool_ids),
         stop_sequences=stops,
@@ -146,20 +146,17 @@ def _instruct(out: ResponsesRequest, talk: responses_input.Talk) -> None:
         out.input.insert(0, responses_input.developer(talk.system, talk.scope))
 
 
+def _function(tool: ChatTool) -> FunctionTool:
+    function = tool.function
+    return FunctionTool(function.name, function.description, function.parameters, function.strict is True)
+
+
 def _tools(out: ResponsesRequest, toolbox: Toolbox, profile: Profile) -> dict[str, Any]:
     """Sets tools and choice.  Returns the fields of the body by which a provider without a search tool searches."""
-    declared: list[FunctionTool | dict[str, Any]] = [
-        FunctionTool(
-            tool.function.name,
-            tool.function.description,
-            tool.function.parameters,
-            tool.function.strict is True,
-        )
-        for tool in toolbox.tools
-    ]
     searching = toolbox.fields if profile.web_search_tool else {}
+    declared = toolbox.declared
     if searching:
-        declared.append({key: value for key, value in searching.items() if value})
+        declared = [*declared, {key: value for key, value in searching.items() if value}]
     if declared:
         out.tools = declared
     choice = toolbox.choice
@@ -184,8 +181,9 @@ def _reason(out: ResponsesRequest, plan: effort.Plan, profile: Profile) -> dict[
     if (level := rest.pop("reasoning_effort", None)) is not None:
         asked["effort"] = level
     if effort.in_openais_words(profile):
-        out.include = [ENCRYPTED]
-        if plan.show != "drop":
+        if profile.encrypted_reasoning:
+            out.include = [ENCRYPTED]
+        if plan.show != "drop" and profile.reasoning_summary:
             asked.setdefault("summary", SUMMARY)
     if asked:
         out.reasoning = asked

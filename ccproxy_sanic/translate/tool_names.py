@@ -36,6 +36,11 @@ class Names:
                 self.notes.add("tool_renamed", path)
         return sent
 
+    def repeat(self, others: Names) -> None:
+        """Takes over what was named there; the notes are not its matter."""
+        self.known |= others.known
+        self.back |= others.back
+
 
 def sent_name(name: str) -> str:
     """The name itself, or a legal one where it is too long or has other characters."""

@@ -2,13 +2,16 @@
 
 Rule: each declared tool becomes a function by itself, in the client's order and with equal bytes for equal tools; what
 cannot run here is left out and said so, and only a request that would be pointless without it is refused.
+
+Agents send the same tools with every turn: the outcome is found by what was :class:`Asked`, and remembered with them.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Sequence, Set
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -22,8 +25,8 @@ from ccproxy_sanic.translate.compact import compact
 from ccproxy_sanic.translate.schema import clean_tool, fits_strict
 from ccproxy_sanic.translate.tool_changes import changes
 from ccproxy_sanic.translate.tool_names import Names, sent_name
-from ccproxy_sanic.wire.anthropic import NO_RAW, MessagesRequest, Tool
-from ccproxy_sanic.wire.openai_chat import ChatTool, Function, FunctionName, NamedChoice
+from ccproxy_sanic.wire.anthropic import NO_RAW, MessagesRequest, Tool, ToolChoice, Tools
+from ccproxy_sanic.wire.openai_chat import ChatTool, Declared, Function, FunctionName, NamedChoice
 
 SERVER_TOOLS: Final = (
     "web_search_",
@@ -45,13 +48,20 @@ _ASKED: Final = {
 }
 
 
+Shape: TypeAlias = Callable[[ChatTool], Any]
+
+_VARIANTS: Final = 4  # outcomes that are remembered for one set of tools
+
+
 class Toolbox(msgspec.Struct):
     """The translated tools and choice; ``lines`` go into the instructions, ``fields`` into the body.
 
-    ``searches`` are the client's tools that the provider's own web search stands for.
+    ``declared`` is what the body holds, ``names`` are those that the upstream knows; ``searches`` are the client's
+    tools that the provider's own web search stands for.  One box may serve many requests: it is only read.
     """
 
-    tools: list[ChatTool]
+    declared: Sequence[Any] | Declared = ()
+    names: frozenset[str] = frozenset()
     choice: Any = UNSET  # auto, required, none, a NamedChoice, or UNSET
     parallel: Any = UNSET  # False or UNSET
     forced: bool = False
@@ -60,35 +70,99 @@ class Toolbox(msgspec.Struct):
     searches: tuple[str | None, ...] = ()
 
 
-def translate(req: MessagesRequest, profile: Profile, names: Names, notes: Notes, *, strict: bool = False) -> Toolbox:
+class Asked(NamedTuple):
+    """What decides, with the tools themselves, what becomes of them; ``shape`` makes what is sent of a function."""
+
+    shape: Shape | None
+    strict: bool
+    schema: str
+    tool_choice: str
+    parallel_tool_calls: bool
+    choice: ToolChoice | None
+    referenced: frozenset[str]
+    removed: frozenset[str]
+
+
+class _Outcome(NamedTuple):
+    box: Toolbox
+    names: Names
+    notes: Notes
+
+
+_NOTHING: Final = Toolbox()
+
+
+def translate(
+    req: MessagesRequest,
+    profile: Profile,
+    names: Names,
+    notes: Notes,
+    *,
+    strict: bool = False,
+    shape: Shape | None = None,
+) -> Toolbox:
     """All of ``tools`` and ``tool_choice``.  Raises InvalidRequest (V14, unknown choice, nothing but server tools).
 
-    ``strict`` lets a tool be strict that asks for it and whose schema is strict as it stands.
+    ``strict`` lets a tool be strict that asks for it and whose schema is strict as it stands; ``shape`` is for what is
+    not sent as Chat Completions has it.
     """
-    entries: list[tuple[Path, Tool]] = [(("tools", index), tool) for index, tool in enumerate(req.tools or ())]
+    tools, found = req.tools, changes(req)
+    if not tools and not found.added and req.tool_choice is None:
+        return _NOTHING
+    switches = profile.schema, profile.tool_choice, profile.parallel_tool_calls
+    asked = Asked(shape, strict, *switches, req.tool_choice, frozenset(found.referenced), frozenset(found.removed))
+    searched = profile if profile.web_search and any(map(web_search.is_search, tools or ())) else None
+    if not tools or found.added or searched is not None:  # rare, and then more decides
+        return _translated(tools or (), found.added, asked, searched, names, notes)
+    outcome: _Outcome | None = tools.made.get(asked)
+    if outcome is None:
+        outcome = _remembered(tools, asked)
+    names.repeat(outcome.names)
+    notes.repeat(outcome.notes)
+    return outcome.box
+
+
+def _remembered(tools: Tools, asked: Asked) -> _Outcome:
+    notes = Notes()
+    names = Names(notes)
+    box = _translated(tools, {}, asked, None, names, notes)
+    if box.declared:
+        box.declared = Declared(box.declared)
+    if len(tools.made) >= _VARIANTS:
+        tools.made.clear()
+    outcome = tools.made[asked] = _Outcome(box, names, notes)
+    return outcome
+
+
+def _translated(
+    tools: Iterable[Tool], added: dict[str, Tool], asked: Asked, searched: Profile | None, names: Names, notes: Notes
+) -> Toolbox:
+    """``searched`` is the profile where the provider's search stands for Anthropic's."""
+    entries: list[tuple[Path, Tool]] = [(("tools", index), tool) for index, tool in enumerate(tools)]
     _check_names(entries)
-    found = changes(req)
     known = {tool.name for _, tool in entries}
-    entries += [(("tools",), tool) for name, tool in found.added.items() if name not in known]
-    choice = req.tool_choice
+    entries += [(("tools",), tool) for name, tool in added.items() if name not in known]
+    choice, referenced = asked.choice, asked.referenced
     if choice is not None and choice.type == "tool" and choice.name is not None:
-        found.referenced.add(choice.name)  # forced by name: as good as a reference
+        referenced |= {choice.name}  # forced by name: as good as a reference
     search_dropped = any(_is_server(tool, "tool_search_tool_") for _, tool in entries)
-    box = Toolbox([])
+    box, functions = Toolbox(), []
     for path, tool in entries:
-        if tool.name in found.removed:
+        if tool.name in asked.removed:
             notes.add("tool_dropped", path, "removed by tool_removal")
-        elif web_search.is_mapped(tool, profile):
+        elif searched is not None and web_search.is_search(tool):
             box.searches += (tool.name,)
             if choice is not None and choice.type == "none":
                 notes.add("tool_dropped", path, "tool_choice is none")
             else:
-                box.fields = web_search.fields(tool, path, profile, notes)
-        elif _kept(tool, path, found.referenced, search_dropped, notes):
-            box.tools.append(_declared(tool, path, profile, names, notes, strict=strict))
-    if entries and not box.tools and not box.searches and all(_is_server(tool) for _, tool in entries):
+                box.fields = web_search.fields(tool, path, searched, notes)
+        elif _kept(tool, path, referenced, search_dropped, notes):
+            functions.append(_declared(tool, path, asked, names, notes))
+    if entries and not functions and not box.searches and all(_is_server(tool) for _, tool in entries):
         raise InvalidRequest(f"tools: {entries[0][1].type} is a server tool, which this backend cannot run")
-    _choose(box, req, [tool for _, tool in entries], profile, names, notes)
+    functions = _choose(box, functions, [tool for _, tool in entries], asked, names, notes)
+    box.declared = functions if asked.shape is None else [asked.shape(one) for one in functions]
+    box.names = frozenset(one.function.name for one in functions)
     return box
 
 
@@ -112,7 +186,7 @@ def _is_server(tool: Tool, prefix: str | tuple[str, ...] = SERVER_TOOLS) -> bool
     return tool.type is not None and tool.type.startswith(prefix)
 
 
-def _kept(tool: Tool, path: Path, referenced: set[str], search_dropped: bool, notes: Notes) -> bool:
+def _kept(tool: Tool, path: Path, referenced: Set[str], search_dropped: bool, notes: Notes) -> bool:
     if _is_server(tool):
         notes.add("tool_dropped", path, f"{tool.type} runs on Anthropic's servers")
         return False
@@ -131,15 +205,15 @@ def _kept(tool: Tool, path: Path, referenced: set[str], search_dropped: bool, no
     return True
 
 
-def _declared(tool: Tool, path: Path, profile: Profile, names: Names, notes: Notes, *, strict: bool) -> ChatTool:
+def _declared(tool: Tool, path: Path, asked: Asked, names: Names, notes: Notes) -> ChatTool:
     known = CLIENT_TOOLS.get(tool.type or "")
     raw = tool.input_schema if known is None else Raw(msgspec.json.encode(known.parameters))
     description = tool.description if known is None else description_of(tool, known)
     name = tool.name or (known.name if known else "")
-    parameters, changed = _parameters(raw, path, profile.schema)
+    parameters, changed = _parameters(raw, path, asked.schema)
     if changed:
         notes.add("schema_cleaned", (*path, "input_schema"))
-    strict = bool(strict and tool.strict and fits_strict(msgspec.json.decode(parameters)))
+    strict = bool(asked.strict and tool.strict and fits_strict(msgspec.json.decode(parameters)))
     if tool.strict and not strict:
         notes.add("strict_dropped", (*path, "strict"))
     if tool.input_examples:
@@ -180,29 +254,30 @@ def cleaned_parameters(data: bytes, flavour: str) -> tuple[Raw, bool]:
 
 
 def _choose(
-    box: Toolbox, req: MessagesRequest, entries: list[Tool], profile: Profile, names: Names, notes: Notes
-) -> None:
-    choice = req.tool_choice
+    box: Toolbox, functions: list[ChatTool], entries: list[Tool], asked: Asked, names: Names, notes: Notes
+) -> list[ChatTool]:
+    """Sets what the choice comes to.  Returns the functions that are declared with it."""
+    choice = asked.choice
     if choice is None:
-        return
+        return functions
     if choice.type == "tool" and choice.name is not None and choice.name in box.searches:
         notes.add("tool_choice_dropped", ("tool_choice",), "the provider searches by itself")
-        return
+        return functions
     if choice.type == "tool":
-        _check_choice(choice.name, box.tools, entries, names)
+        _check_choice(choice.name, functions, entries)
     if choice.type not in ("auto", "any", "none", "tool"):
         notes.add("tool_choice_dropped", ("tool_choice", "type"), "its type is not known")
-        return
-    if not box.tools:
+        return functions
+    if not functions:
         notes.add("tool_choice_dropped", ("tool_choice",), "no tools are left")
-        return
+        return functions
     box.forced = choice.type in ("any", "tool")
-    if choice.type == "tool" and profile.tool_choice == "required":
+    if choice.type == "tool" and asked.tool_choice == "required":
         sent = names.sent(choice.name or "", ("tool_choice", "name"))
-        box.tools = [tool for tool in box.tools if tool.function.name == sent]
+        functions = [tool for tool in functions if tool.function.name == sent]
         box.choice = _CHOICES["any"]
         notes.add("tool_choice_narrowed", ("tool_choice",))
-    elif choice.type == "auto" or profile.tool_choice != "auto":
+    elif choice.type == "auto" or asked.tool_choice != "auto":
         box.choice = (
             NamedChoice(FunctionName(names.sent(choice.name or "", ("tool_choice", "name"))))
             if choice.type == "tool"
@@ -213,17 +288,18 @@ def _choose(
         box.lines = (_ASKED[choice.type].format(name=sent),)
         notes.add("tool_choice_weakened", ("tool_choice", "type"))
     if choice.disable_parallel_tool_use:
-        if profile.parallel_tool_calls:
+        if asked.parallel_tool_calls:
             box.parallel = False
         else:
             notes.add("field_ignored", ("tool_choice", "disable_parallel_tool_use"))
+    return functions
 
 
-def _check_choice(name: str | None, out: list[ChatTool], entries: list[Tool], names: Names) -> None:
+def _check_choice(name: str | None, functions: list[ChatTool], entries: list[Tool]) -> None:
     if name is None:
         raise InvalidRequest("tool_choice.name: Field required")
     sent = sent_name(name)
-    if any(tool.function.name == sent for tool in out):
+    if any(tool.function.name == sent for tool in functions):
         return
     known = next((tool for tool in entries if tool.name == name), None)
     if known is not None:

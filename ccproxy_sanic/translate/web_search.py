@@ -27,8 +27,8 @@ _LIMITS: Final[dict[str, tuple[Any, str]]] = {
 _NESTED: Final = "nested_location"  # the place in OpenAI's form, under its own type
 
 
-def is_mapped(tool: Tool, profile: Profile) -> bool:
-    return bool(profile.web_search) and tool.type is not None and tool.type.startswith(PREFIX)
+def is_search(tool: Tool) -> bool:
+    return tool.type is not None and tool.type.startswith(PREFIX)
 
 
 def fields(tool: Tool, path: Path, profile: Profile, notes: Notes) -> dict[str, Any]:

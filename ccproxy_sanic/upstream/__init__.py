@@ -6,7 +6,7 @@ with :func:`open_exchange`.
 
 from __future__ import annotations
 
-from ccproxy_sanic.upstream.exchange import Deadlines, Exchange, open_exchange
+from ccproxy_sanic.upstream.exchange import Deadlines, Exchange, Head, open_exchange
 from ccproxy_sanic.upstream.transport import Engine, build
 
-__all__ = ["Deadlines", "Engine", "Exchange", "build", "open_exchange"]
+__all__ = ["Deadlines", "Engine", "Exchange", "Head", "build", "open_exchange"]

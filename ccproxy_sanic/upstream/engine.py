@@ -1,11 +1,31 @@
-"""What every engine is: httpx's asynchronous transport, and a truthful account of its connections."""
+"""What every engine is: httpx's asynchronous transport that also sends :class:`Head` and bytes without httpx's objects,
+and gives a truthful account of its connections.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 import httpx
 import msgspec
+
+from ccproxy_sanic.upstream.head import Head, Headers
+
+Closer = Callable[[Coroutine[Any, Any, None]], object]
+"""Runs a coroutine to its end, some time: the runtime's, which owns the tasks."""
+
+
+class Deadlines(msgspec.Struct, frozen=True):
+    """Seconds; None switches one off.  ``connect``: DNS, TCP and TLS.  ``first_byte``: from the request to the answer's
+    complete head.  ``idle``: between two reads of the body.  ``write``: while the upstream takes nothing of the request
+    (at most twice as long)."""
+
+    connect: float | None = 10.0
+    first_byte: float | None = 600.0
+    idle: float | None = 300.0
+    write: float | None = 30.0
 
 
 class Statistics(msgspec.Struct, frozen=True):
@@ -22,7 +42,33 @@ class Statistics(msgspec.Struct, frozen=True):
     closed: int | None = None
 
 
+class Reply(Protocol):
+    """An answer whose head is here.  ``headers`` are as they came, in their order; ``complete`` means that reading what
+    is left waits for nothing."""
+
+    status: int
+    headers: Headers
+    complete: bool
+
+    async def __anext__(self) -> bytes:
+        """The payload of one socket read, never empty.  Raises httpx's TransportErrors."""
+
+    def rest(self) -> bytes:
+        """All that is unread of a complete answer."""
+
+    def abort(self) -> None:
+        """Ends it for everybody, whoever reads; costs the connection of one that is not complete."""
+
+
 class EngineTransport(httpx.AsyncBaseTransport):
+    @abstractmethod
+    async def send(self, head: Head, body: bytes, deadlines: Deadlines, closer: Closer | None) -> Reply:
+        """Returns when the answer's head is here; cancelled, it leaves nothing behind.
+
+        ``closer`` is needed by engines that close asynchronously (TypeError without it).  Raises httpx's
+        TransportErrors and InvalidURL.
+        """
+
     @abstractmethod
     def statistics(self) -> Statistics:
         """Cheap enough to be asked every second."""

@@ -7,39 +7,26 @@ and never its address or key (protocol.md 5.2, last rows).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Final, cast
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
 
 import httpx
-import msgspec
 
 from ccproxy_sanic import errors
-from ccproxy_sanic.upstream.h1 import H1Transport
-from ccproxy_sanic.upstream.h1_answer import Answer
+from ccproxy_sanic.upstream.engine import Closer, Deadlines, EngineTransport, Reply
+from ccproxy_sanic.upstream.head import Head, Headers
+
+__all__ = ["Closer", "Deadlines", "Exchange", "Head", "open_exchange"]
 
 GRACE: Final = 0.25  # seconds that `finish` waits for the rest of an answer that nobody wants to read
 
-Closer = Callable[[Coroutine[Any, Any, None]], object]
-"""Runs a coroutine to its end, some time: the runtime's, which owns the tasks."""
-
-
-class Deadlines(msgspec.Struct, frozen=True):
-    """Seconds.  ``connect``: DNS, TCP and TLS.  ``first_byte``: from the request to the answer's head.  ``idle``:
-    between two reads of the body.  ``write``: while the upstream takes nothing of the request."""
-
-    connect: float = 10.0
-    first_byte: float = 600.0
-    idle: float = 300.0
-    write: float = 30.0
-
 
 async def open_exchange(
-    transport: httpx.AsyncBaseTransport,
-    method: str,
-    url: httpx.URL,
-    headers: list[tuple[bytes, bytes]],
+    transport: EngineTransport,
+    head: Head,
     body: bytes,
     deadlines: Deadlines,
     *,
@@ -48,90 +35,79 @@ async def open_exchange(
 ) -> Exchange:
     """Returns when the answer's head is here, whatever its status.
 
-    ``headers`` are complete but for host and content-length; ``provider`` is the label that errors use; ``closer`` is
-    needed by engines that can only close asynchronously (TypeError without it).  Cancelled, it leaves nothing behind.
+    ``provider`` is the label that errors use; ``closer`` is needed by engines that can only close asynchronously
+    (TypeError without it).  Cancelled, it leaves nothing behind.
 
     Raises Unreachable, TimedOut, Garbled, Broken (closed before the head), Bug (a header that is none).
     """
-    ours = isinstance(transport, H1Transport)
-    if closer is None and not ours:
-        raise TypeError(f"{type(transport).__name__} closes asynchronously and needs a closer")
-    timeout: dict[str, float | None] = {
-        "connect": deadlines.connect,
-        "read": deadlines.idle if ours else deadlines.first_byte,
-        "write": deadlines.write,
-        "pool": None,
-    }
-    framed = [(b"host", url.netloc), *headers, (b"content-length", b"%d" % len(body))]
-    request = httpx.Request(
-        method,
-        url,
-        headers=framed,
-        stream=httpx.ByteStream(body),
-        extensions={"timeout": timeout, "first_byte": deadlines.first_byte},
-    )
     try:
-        response = await transport.handle_async_request(request)
+        reply = await transport.send(head, body, deadlines, closer)
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         # The writer's complaint quotes the header that it can't write, and that may be the key.
         cause = None if isinstance(exc, httpx.LocalProtocolError) else exc
         raise _translate(exc, provider, deadlines, began=False) from cause
-    timeout["read"] = deadlines.idle  # httpcore looks it up again when the body is begun
-    return Exchange(response, provider, deadlines, closer)
+    return Exchange(reply, provider, deadlines)
 
 
 class Exchange:
     """An answer whose head is here.  It belongs to no task: started in one, it may be finished in another.
 
-    ``headers`` has lower-case names; values of equal names are joined by ", ".  ``finished``: the last byte was read
-    and the connection is back in the pool.  One reader at a time.
+    ``finished``: the last byte was read and the connection is back in the pool.  One reader at a time.
     """
 
-    __slots__ = ("_closer", "_deadlines", "_failed", "_next", "_provider", "_stream", "finished", "headers", "status")
+    __slots__ = ("_deadlines", "_fault", "_headers", "_provider", "_reply", "finished", "status")
 
-    def __init__(self, response: httpx.Response, provider: str, deadlines: Deadlines, closer: Closer | None) -> None:
-        self.status: int = response.status_code
-        self.headers: Mapping[str, str] = _plain(response.headers.raw)
+    def __init__(self, reply: Reply, provider: str, deadlines: Deadlines) -> None:
+        self.status = reply.status
         self.finished = False
+        self._reply = reply
         self._provider = provider
         self._deadlines = deadlines
-        self._closer = closer
-        self._failed = False
-        self._stream = cast(httpx.AsyncByteStream, response.stream)
-        parts: Any = self._stream.__aiter__()
-        self._next: Callable[[], Awaitable[bytes]] = parts.__anext__
+        self._headers: dict[str, str] | None = None
+        self._fault: errors.ProxyError | None = None
 
     def __repr__(self) -> str:
         return f"<Exchange {self._provider} | {self.status}, {'finished' if self.finished else 'open'}>"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """With lower-case names; values of equal names are joined by ", ".  Made at the first look: of most answers
+        nobody takes one."""
+        if self._headers is None:
+            self._headers = _plain(self._reply.headers)
+        return self._headers
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
         """The payload of one socket read.  Raises Broken, Garbled, TimedOut, after all bytes that came before."""
+        if self._fault is not None:
+            raise self._fault
         try:
-            return await self._next()
+            return await self._reply.__anext__()
         except StopAsyncIteration:
-            if not self.finished:
-                self.finished = True
-                await self._stream.aclose()
+            self.finished = True
             raise
         except httpx.HTTPError as exc:
-            fault = _translate(exc, self._provider, self._deadlines, began=True)
-            self._fail(fault)
-            raise fault from exc
+            raise self._fail(_translate(exc, self._provider, self._deadlines, began=True)) from exc
 
     async def read(self, limit: int) -> bytes:
         """The whole body; Garbled when it is longer than ``limit`` bytes."""
-        parts: list[bytes] = []
-        size = 0
-        async for part in self:
-            size += len(part)
-            if size > limit:
-                self.abort()
-                raise errors.Garbled(f"The answer of {self._provider} is larger than {limit} bytes.")
-            parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        body = self._rest()
+        if body is None:
+            parts: list[bytes] = []
+            size = 0
+            async for part in self:
+                size += len(part)
+                if size > limit:
+                    self.abort()
+                    raise self._too_large(limit)
+                parts.append(part)
+            body = b"".join(parts)
+        if len(body) > limit:
+            raise self._too_large(limit)
+        return body
 
     def abort(self) -> None:
         """Stops the upstream's work by closing the connection; nothing if the answer was read to its end.  Whoever is
@@ -142,31 +118,36 @@ class Exchange:
     async def finish(self) -> None:
         """Brings the connection back to the pool.  What is left of the answer (mostly the end mark after the last
         event) is waited for briefly; a stream that still goes on then is aborted."""
-        if self.finished:
+        if self.finished or self._rest() is not None:
             return
+        grace = asyncio.get_running_loop().call_later(GRACE, self.abort)
         try:
-            async with asyncio.timeout(GRACE):
+            with contextlib.suppress(errors.ProxyError):
                 async for _ in self:
                     pass
-        except (errors.ProxyError, TimeoutError):
-            self.abort()
+        finally:
+            grace.cancel()
 
-    def _fail(self, fault: errors.ProxyError) -> None:
-        if self._failed:
-            return
-        self._failed = True
+    def _rest(self) -> bytes | None:
+        """What is left of an answer that is all here; None where it must be waited for.  The way of small answers,
+        which mostly come in one piece: no coroutine, no exception for the end."""
+        if self._fault is not None or not self._reply.complete:
+            return None
+        self.finished = True
+        return self._reply.rest()
 
-        async def again() -> bytes:
-            raise fault
+    def _fail(self, fault: errors.ProxyError) -> errors.ProxyError:
+        """The fault in which this ends: the first one."""
+        if self._fault is None:
+            self._fault = fault
+            self._reply.abort()
+        return self._fault
 
-        self._next = again
-        if isinstance(self._stream, Answer):
-            self._stream.abort()
-        elif self._closer is not None:
-            self._closer(self._stream.aclose())
+    def _too_large(self, limit: int) -> errors.Garbled:
+        return errors.Garbled(f"The answer of {self._provider} is larger than {limit} bytes.")
 
 
-def _plain(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+def _plain(raw: Headers) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in raw:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")

@@ -10,20 +10,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import httpx
 
-from ccproxy_sanic.upstream.engine import EngineTransport, Statistics
+from ccproxy_sanic.upstream.engine import Closer, Deadlines, EngineTransport, Statistics
 from ccproxy_sanic.upstream.h1_answer import Answer
-from ccproxy_sanic.upstream.h1_connection import Connection, Limits, StaleConnection
+from ccproxy_sanic.upstream.h1_connection import Connection, StaleConnection
 from ccproxy_sanic.upstream.h1_dial import dial
-
-DEFAULT_PORT: Final = {b"http": 80, b"https": 443}
-FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})  # ours to say: the body is sent whole
-WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})  # say content-length: 0 rather than nothing (RFC 9110 8.6)
-
-Origin = tuple[bytes, bytes, int]  # scheme, host, port
+from ccproxy_sanic.upstream.head import Head, Origin
 
 
 class H1Transport(EngineTransport):
@@ -63,30 +58,31 @@ class H1Transport(EngineTransport):
             closed=self._lost,
         )
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The response's ``stream`` is an :class:`Answer`.
-
-        Deadlines: ``extensions["timeout"]`` as in httpx (``read`` is the idle deadline; ``pool`` means nothing here)
-        and ``extensions["first_byte"]`` (default: ``read``), in seconds.  Raises ConnectError, ConnectTimeout,
-        ReadError, ReadTimeout, WriteTimeout, RemoteProtocolError, LocalProtocolError, UnsupportedProtocol.
-        """
-        origin = _origin(request.url)
-        content = await _content(request)
-        head = _head(request, len(content))
-        timeout: Mapping[str, float | None] = request.extensions.get("timeout", {})
-        idle = timeout.get("read")
-        limits = Limits(request.extensions.get("first_byte", idle), idle, timeout.get("write"))
-        bodiless = request.method == "HEAD"
+    async def send(self, head: Head, body: bytes, deadlines: Deadlines, closer: Closer | None = None) -> Answer:
+        """Closes at once and needs no ``closer``.  Raises ConnectError, ConnectTimeout, ReadError, ReadTimeout,
+        WriteTimeout, RemoteProtocolError, LocalProtocolError, UnsupportedProtocol."""
+        origin, opening, bodiless = head.origin, head.framed(len(body)), head.method == "HEAD"
         connection = self._pop(origin)
         if connection is not None:
             try:
-                answer = await connection.exchange(head, content, limits, bodiless=bodiless)
+                return await connection.exchange(opening, body, deadlines, bodiless=bodiless)
             except StaleConnection:
                 self._retried += 1
-            else:
-                return _response(answer)
-        connection = await self._open(origin, timeout.get("connect"))
-        return _response(await connection.exchange(head, content, limits, bodiless=bodiless))
+        connection = await self._open(origin, deadlines.connect)
+        return await connection.exchange(opening, body, deadlines, bodiless=bodiless)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """For an httpx client; the response's ``stream`` is an :class:`Answer`.  Raises what :meth:`send` does.
+
+        Deadlines: ``extensions["timeout"]`` as in httpx, in seconds: ``read`` is the deadline of the first byte and
+        between two reads; ``pool`` means nothing here.
+        """
+        timeout: Mapping[str, float | None] = request.extensions.get("timeout", {})
+        read = timeout.get("read")
+        deadlines = Deadlines(connect=timeout.get("connect"), first_byte=read, idle=read, write=timeout.get("write"))
+        head = Head(request.method, request.url, request.headers.raw)
+        answer = await self.send(head, await _content(request), deadlines)
+        return httpx.Response(answer.status, headers=answer.headers, stream=answer)
 
     async def aclose(self) -> None:
         """Closes the idle connections, aborts the busy ones, refuses new ones."""
@@ -168,41 +164,8 @@ class H1Transport(EngineTransport):
             raise httpx.ConnectError("The engine is closed.")
 
 
-def _origin(url: httpx.URL) -> Origin:
-    scheme = url.raw_scheme
-    default = DEFAULT_PORT.get(scheme)
-    if default is None or not url.raw_host:
-        raise httpx.UnsupportedProtocol("The URL must begin with http:// or https:// and name a host.")
-    return scheme, url.raw_host, url.port or default
-
-
 async def _content(request: httpx.Request) -> bytes:
     stream: Any = request.stream
     if isinstance(stream, httpx.SyncByteStream):  # httpx.ByteStream is both; this way costs no coroutine per part
         return b"".join(stream)
     return b"".join([part async for part in stream])
-
-
-def _head(request: httpx.Request, length: int) -> bytes:
-    method, url = request.method, request.url
-    lines = [b"%b %b HTTP/1.1" % (method.encode("ascii"), url.raw_path)]
-    named = False
-    for name, value in request.headers.raw:
-        lowered = name.lower()
-        if lowered in FRAMING:
-            continue
-        named = named or lowered == b"host"
-        lines.append(b"%b: %b" % (name, value))
-    if not named:
-        lines.insert(1, b"host: " + url.netloc)
-    if length or method in WITH_BODY:
-        lines.append(b"content-length: %d" % length)
-    head = b"\r\n".join(lines)
-    breaks = len(lines) - 1
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
-        raise httpx.LocalProtocolError("A header has a line break in it.")  # it would begin another header, or request
-    return head + b"\r\n\r\n"
-
-
-def _response(answer: Answer) -> httpx.Response:
-    return httpx.Response(answer.status, headers=answer.headers, stream=answer)

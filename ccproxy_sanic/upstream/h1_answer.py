@@ -29,7 +29,7 @@ class Answer(httpx.AsyncByteStream):
     """Each item of the iteration is all the payload of one socket read, never empty.
 
     What came before a fault is delivered before the fault is raised.  ``status`` is 0 until the final head is here;
-    ``headers`` are as they came, in their order.
+    ``headers`` are as they came, in their order; ``complete``: the last byte is here (though perhaps not read).
     """
 
     __slots__ = ("_chunks", "_fault", "_source", "_unread", "_waiter", "complete", "headers", "status")
@@ -37,7 +37,7 @@ class Answer(httpx.AsyncByteStream):
     def __init__(self, source: Source) -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self.complete = False  # the last byte is here (though perhaps not read)
+        self.complete = False
         self._source: Source | None = source  # None as soon as nothing more can come
         self._chunks: deque[bytes] = deque()
         self._unread = 0
@@ -73,6 +73,14 @@ class Answer(httpx.AsyncByteStream):
                 raise self._fault
             await self._change()
 
+    def rest(self) -> bytes:
+        """All that is unread, without waiting."""
+        chunks = self._chunks
+        rest = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._unread = 0
+        return rest
+
     async def aclose(self) -> None:
         self.abort()
 
@@ -85,16 +93,14 @@ class Answer(httpx.AsyncByteStream):
         self._chunks.clear()
         self._unread = 0
 
-    async def _change(self) -> None:
-        if self._waiter is not None:
+    def _change(self) -> asyncio.Future[None]:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
             raise RuntimeError("This answer is already being read.")
         if self._source is None:
             raise RuntimeError("Nothing more can come.")
-        self._waiter = self._source.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        self._waiter = waiter = self._source.loop.create_future()
+        return waiter
 
     # For the connection
 
@@ -105,8 +111,9 @@ class Answer(httpx.AsyncByteStream):
         return self._unread > HIGH_WATER
 
     def wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def end(self, fault: Exception | None) -> None:
         """Nothing more comes: all is here, or a fault."""

@@ -8,24 +8,19 @@ armed at the turns of an exchange and never per chunk.
 from __future__ import annotations
 
 import asyncio
-from typing import Final, NamedTuple, Protocol, cast
+import itertools
+from typing import Final, Protocol, cast
 
 import httptools
 import httpx
 
+from ccproxy_sanic.upstream.engine import Deadlines
 from ccproxy_sanic.upstream.h1_answer import Answer
+from ccproxy_sanic.upstream.head import Headers, Origin
 
 MAX_OVERHEAD: Final = 64 * 1024  # bytes in a row that are not body: heads, 1xx answers, chunk extensions, trailers
+NO_DEADLINES: Final = Deadlines(None, None, None, None)
 JOIN_LIMIT: Final = 128 * 1024  # up to here one copy is cheaper than a second segment
-
-
-class Limits(NamedTuple):
-    """Seconds; None switches one off.  ``first_byte`` runs from the sent request to the complete head, ``idle`` from
-    one read of the body to the next, ``write`` while the peer takes nothing of the request (at most twice as long)."""
-
-    first_byte: float | None
-    idle: float | None
-    write: float | None
 
 
 class StaleConnection(httpx.ReadError):
@@ -43,9 +38,7 @@ class Connection(asyncio.Protocol):
     """``origin``, ``opened`` and ``idle_since`` (loop time) are the pool's notes.  Faults are httpx's own, without an
     address."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, owner: Owner, origin: tuple[bytes, bytes, int], keepalive: float
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner, origin: Origin, keepalive: float) -> None:
         self.loop = loop
         self.origin = origin
         self.opened = False
@@ -55,7 +48,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._answer: Answer | None = None  # None: idle or closed
-        self._limits = Limits(None, None, None)
+        self._deadlines = NO_DEADLINES
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._last = 0.0  # when the exchange last moved
@@ -81,7 +74,7 @@ class Connection(asyncio.Protocol):
 
     # For the pool
 
-    async def exchange(self, head: bytes, content: bytes, limits: Limits, *, bodiless: bool = False) -> Answer:
+    async def exchange(self, head: bytes, content: bytes, deadlines: Deadlines, *, bodiless: bool = False) -> Answer:
         """Sends a request, returns when the answer's final head is here.
 
         Cancelled, it aborts the connection.  Raises ReadError, ReadTimeout, WriteTimeout, RemoteProtocolError,
@@ -91,14 +84,14 @@ class Connection(asyncio.Protocol):
         if transport is None or self._closed:
             raise StaleConnection("The connection was closed before it was used.")
         answer = self._answer = Answer(self)
-        self._limits = limits
+        self._deadlines = deadlines
         self._served += 1
         self._bodiless = bodiless
         self._touched = self._headed = self._framed = self._done = self._spent = False
         self._overhead = 0
         self._last = now = self.loop.time()
-        if limits.first_byte is not None:
-            self._arm(now + limits.first_byte)
+        if deadlines.first_byte is not None:
+            self._arm(now + deadlines.first_byte)
         if len(content) <= JOIN_LIMIT:
             transport.write(head + content)
         else:
@@ -153,6 +146,7 @@ class Connection(asyncio.Protocol):
         if self._headed:  # before that, bytes are no progress: the deadline is for the whole head
             self._last = self.loop.time()
         fault: Exception | None = None
+        self._overhead += len(data)
         try:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -163,10 +157,8 @@ class Connection(asyncio.Protocol):
             behind = answer.put(parts[0] if len(parts) == 1 else b"".join(parts))
             parts.clear()
             self._overhead = 0
-        elif not self._done:
-            self._overhead += len(data)
-            if self._overhead > MAX_OVERHEAD and fault is None:
-                fault = httpx.RemoteProtocolError("The answer's head or framing is too large.")
+        elif self._overhead > MAX_OVERHEAD and not self._done and fault is None:
+            fault = httpx.RemoteProtocolError("The answer's head or framing is too large.")
         if self._done:
             self._release(answer, clean=fault is None)
         elif fault is not None:
@@ -187,8 +179,8 @@ class Connection(asyncio.Protocol):
         self._stalled = True
         self._last = self.loop.time()
         self._untaken = self._transport.get_write_buffer_size() if self._transport is not None else 0
-        if self._limits.write is not None:
-            self._arm(self._last + self._limits.write)
+        if self._deadlines.write is not None:
+            self._arm(self._last + self._deadlines.write)
 
     def resume_writing(self) -> None:
         self._stalled = False
@@ -213,24 +205,18 @@ class Connection(asyncio.Protocol):
         status = parser.get_status_code()
         if status < 200:
             return
-        size = 0
-        for name, value in self._headers:
-            size += len(name) + len(value)
-            lowered = name.lower()
-            if lowered == b"content-length":
-                self._framed = True
-            elif lowered == b"transfer-encoding":
-                self._framed = value.strip().lower().endswith(b"chunked")
-        if size > MAX_OVERHEAD:
+        if self._overhead > MAX_OVERHEAD and sum(map(len, itertools.chain(*self._headers))) > MAX_OVERHEAD:
             raise httptools.HttpParserError("head too large")
+        reusable = parser.should_keep_alive()  # later the parser has forgotten
+        self._framed = reusable or _is_framed(self._headers)  # else the parser would not say so
         self._headed = True
         self._last = self.loop.time()
-        self._spent = not parser.should_keep_alive()  # later the parser has forgotten
+        self._spent = not reusable
         answer.status, answer.headers = status, self._headers
         if self._bodiless:
             self._done = self._spent = True  # the parser now waits for a body
-        elif self._limits.idle is not None:
-            self._arm(self._last + self._limits.idle)
+        elif self._deadlines.idle is not None:
+            self._arm(self._last + self._deadlines.idle)
 
     def on_body(self, part: bytes) -> None:
         if not self._done:
@@ -284,7 +270,7 @@ class Connection(asyncio.Protocol):
 
     def _on_timer(self) -> None:
         self._timer = None
-        now, limits = self.loop.time(), self._limits
+        now, deadlines = self.loop.time(), self._deadlines
         since: float = self._last
         period: float | None
         fault: Exception
@@ -296,15 +282,27 @@ class Connection(asyncio.Protocol):
             if untaken != self._untaken:
                 self._untaken, since = untaken, now
                 self._last = now
-            period, fault = limits.write, httpx.WriteTimeout("The peer takes nothing of the request.")
+            period, fault = deadlines.write, httpx.WriteTimeout("The peer takes nothing of the request.")
         elif not self._headed:
-            period, fault = limits.first_byte, httpx.ReadTimeout("No answer.")
+            period, fault = deadlines.first_byte, httpx.ReadTimeout("No answer.")
         else:
             since = now if self._paused else since
-            period, fault = limits.idle, httpx.ReadTimeout("The answer stopped.")
+            period, fault = deadlines.idle, httpx.ReadTimeout("The answer stopped.")
         if period is None:
             return
         if now < since + period:
             self._arm(since + period)
         else:
             self.fail(fault)
+
+
+def _is_framed(headers: Headers) -> bool:
+    """Whether chunks or a length tell where the body ends (RFC 9112 6.3)."""
+    framed = False
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == b"content-length":
+            framed = True
+        elif lowered == b"transfer-encoding":
+            framed = value.strip().lower().endswith(b"chunked")
+    return framed

@@ -1,6 +1,7 @@
 """Where an upstream is, and what every request to it carries.
 
-Rule: URLs and headers are made once, when they are first needed; a request only adds its body.
+Rule: what requests say before their bodies is made once, when it is first needed; a request only adds its body, and
+where it is passed through, its client's headers.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from typing import Final, Literal
 import httpx
 
 from ccproxy_sanic.context import HOP_HEADER
-from ccproxy_sanic.upstream.exchange import Deadlines
+from ccproxy_sanic.upstream.engine import Deadlines
+from ccproxy_sanic.upstream.head import Head, Headers
 
 Api = Literal["chat", "responses", "messages"]
-Headers = list[tuple[bytes, bytes]]
 
 USER_AGENT: Final = "ccproxy-sanic"
 PATHS: Final[dict[Api, str]] = {"chat": "/chat/completions", "responses": "/responses", "messages": "/messages"}
 _VERSIONED: Final = "/v1"  # what a base URL of the Messages API may or may not end in
-_QUERIES: Final = ("", "beta=true")  # of which the URLs are kept: any other is a client's own
+_QUERIES: Final = ("", "beta=true")  # of which the heads are kept: any other is a client's own
 
 
 class Target:
@@ -29,7 +30,7 @@ class Target:
     a request, an upstream without any gets none.
     """
 
-    __slots__ = ("_fixed", "_headers", "_urls", "api", "base_url", "deadlines", "keys", "name", "profile")
+    __slots__ = ("_fixed", "_heads", "api", "base_url", "deadlines", "keys", "name", "profile")
 
     def __init__(
         self,
@@ -45,8 +46,7 @@ class Target:
     ) -> None:
         self.name, self.base_url, self.deadlines, self.keys = name, base_url.rstrip("/"), deadlines, keys
         self.profile, self.api = profile, api
-        self._urls: dict[tuple[Api, str, str, str], httpx.URL] = {}
-        self._headers: dict[tuple[bool, int, str], Headers] = {}
+        self._heads: dict[tuple[Api, int, str, str, str, str], Head] = {}
         self._fixed: Headers = [
             (b"content-type", b"application/json"),
             (b"accept-encoding", b"identity"),  # nobody here decompresses: a proxy wants bytes as they come
@@ -57,11 +57,29 @@ class Target:
     def __repr__(self) -> str:
         return f"<Target {self.name}>"
 
-    def url(self, api: Api, messages_path: str = "", suffix: str = "", query: str = "") -> httpx.URL:
-        """Where requests of ``api`` go; ``messages_path`` is that API's own path at this host, if it has one."""
-        key = (api, messages_path, suffix, query)
-        if (found := self._urls.get(key)) is not None:
+    def head(
+        self,
+        api: Api,
+        key: int = 0,
+        messages_key: Literal["bearer", "x-api-key"] = "bearer",
+        messages_path: str = "",
+        suffix: str = "",
+        query: str = "",
+    ) -> Head:
+        """What a request of ``api`` with the ``key``-th key says; ``messages_path`` is that API's own path at this
+        host, if it has one.
+
+        Heads of the Messages API go beside the client's own headers, which say what it accepts and who it is.
+        """
+        known = (api, key, messages_key, messages_path, suffix, query)
+        if (found := self._heads.get(known)) is not None:
             return found
+        head = Head("POST", self._url(api, messages_path, suffix, query), self._headers(api, key, messages_key))
+        if query in _QUERIES:
+            self._heads[known] = head
+        return head
+
+    def _url(self, api: Api, messages_path: str, suffix: str, query: str) -> httpx.URL:
         base = httpx.URL(self.base_url)
         if api != "messages":
             path = base.path.rstrip("/") + PATHS[api]
@@ -69,29 +87,17 @@ class Target:
             path = messages_path
         else:
             path = base.path.rstrip("/").removesuffix(_VERSIONED) + _VERSIONED + PATHS[api]
-        url = base.copy_with(path=path + suffix, query=query.encode() or None)
-        if query in _QUERIES:
-            self._urls[key] = url
-        return url
+        return base.copy_with(path=path + suffix, query=query.encode() or None)
 
-    def headers(self, api: Api, key: int = 0, messages_key: Literal["bearer", "x-api-key"] = "bearer") -> Headers:
-        """The headers of a request with the ``key``-th key; to be read, not changed.
-
-        Those of the Messages API go beside the client's own, which say what it accepts and who it is.
-        """
-        through = api == "messages"
-        kind = messages_key if through else "bearer"
-        found = self._headers.get((through, key, kind))
-        if found is None:
-            found = list(self._fixed)
-            if not through:
-                found += [
-                    (b"accept", b"application/json, text/event-stream"),
-                    (b"user-agent", USER_AGENT.encode()),
-                ]
-            if self.keys:
-                secret = self.keys[key].encode()
-                bearer = (b"authorization", b"Bearer " + secret)
-                found.append(bearer if kind == "bearer" else (b"x-api-key", secret))
-            self._headers[through, key, kind] = found
+    def _headers(self, api: Api, key: int, messages_key: str) -> Headers:
+        found = list(self._fixed)
+        if api != "messages":
+            found += [
+                (b"accept", b"application/json, text/event-stream"),
+                (b"user-agent", USER_AGENT.encode()),
+            ]
+        if self.keys:
+            secret = self.keys[key].encode()
+            bare = api == "messages" and messages_key == "x-api-key"
+            found.append((b"x-api-key", secret) if bare else (b"authorization", b"Bearer " + secret))
         return found

@@ -13,8 +13,9 @@ from typing import Final, Literal
 
 import httpx
 
-from ccproxy_sanic.upstream.engine import EngineTransport, Statistics
+from ccproxy_sanic.upstream.engine import EngineTransport
 from ccproxy_sanic.upstream.h1 import H1Transport
+from ccproxy_sanic.upstream.stock import StockTransport
 
 Engine = Literal["h1", "httpx"]
 
@@ -28,19 +29,6 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
         context.load_verify_locations(ca_file)
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-class StockTransport(httpx.AsyncHTTPTransport, EngineTransport):
-    """httpx's own engine: for a proxy in between, or in doubt about ours."""
-
-    def statistics(self) -> Statistics:
-        connections = self._pool.connections
-        idle = sum(connection.is_idle() for connection in connections)
-        closed = sum(connection.is_closed() for connection in connections)
-        return Statistics(connecting=0, busy=len(connections) - idle - closed, idle=idle)
-
-    def __repr__(self) -> str:
-        return f"<StockTransport | {self._pool!r}>"
 
 
 def _h1(ca_file: str | None, keepalive_s: float, max_idle: int, proxy: str | None) -> EngineTransport:

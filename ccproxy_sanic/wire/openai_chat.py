@@ -8,6 +8,7 @@ What only some providers know goes into ``extra`` and lands at the top level of 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -89,6 +90,28 @@ class ChatTool(Struct, gc=False, tag_field="type", tag="function"):
     function: Function
 
 
+class Declared:
+    """Tools whose JSON is made once and then copied: an encoder with :func:`as_json` takes them."""
+
+    __slots__ = ("json", "tools")
+
+    def __init__(self, tools: Iterable[Any]) -> None:
+        self.tools = tuple(tools)
+        self.json = Raw(msgspec.json.encode(self.tools))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.tools)
+
+    def __len__(self) -> int:
+        return len(self.tools)
+
+
+def as_json(value: Any) -> Raw:
+    if isinstance(value, Declared):
+        return value.json
+    raise NotImplementedError(type(value).__name__)  # msgspec's way to say that there is no JSON for it
+
+
 class FunctionName(Struct, gc=False):
     name: str
 
@@ -100,7 +123,7 @@ class NamedChoice(Struct, gc=False, tag_field="type", tag="function"):
 class ChatRequest(Struct, gc=False, kw_only=True):
     model: str
     messages: list[ChatMessage]
-    tools: list[ChatTool] | UnsetType = UNSET
+    tools: Sequence[ChatTool] | Declared | UnsetType = UNSET
     tool_choice: Literal["auto", "required", "none"] | NamedChoice | UnsetType = UNSET
     parallel_tool_calls: bool | UnsetType = UNSET
     max_tokens: int | UnsetType = UNSET
@@ -119,7 +142,7 @@ class ChatRequest(Struct, gc=False, kw_only=True):
     extra: dict[str, Any] | UnsetType = UNSET
 
 
-_ENCODER = msgspec.json.Encoder()
+_ENCODER = msgspec.json.Encoder(enc_hook=as_json)
 
 
 def encode(request: ChatRequest) -> bytes:

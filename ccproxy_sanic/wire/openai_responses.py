@@ -8,12 +8,13 @@ What only some providers know goes into ``extra`` and lands at the top level of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from ccproxy_sanic.wire.openai_chat import TextPart, spread
+from ccproxy_sanic.wire.openai_chat import Declared, TextPart, as_json, spread
 
 
 class InputText(TextPart, gc=False, tag_field="type", tag="input_text"):
@@ -85,7 +86,7 @@ class ResponsesRequest(Struct, gc=False, kw_only=True):
     model: str
     instructions: str | UnsetType = UNSET
     input: list[Item]
-    tools: list[FunctionTool | dict[str, Any]] | UnsetType = UNSET  # a dict is a tool that the provider runs
+    tools: Sequence[FunctionTool | dict[str, Any]] | Declared | UnsetType = UNSET  # a dict is a tool that the provider runs
     tool_choice: Literal["auto", "required", "none"] | FunctionChoice | UnsetType = UNSET
     parallel_tool_calls: bool | UnsetType = UNSET
     max_output_tokens: int
@@ -104,7 +105,7 @@ class ResponsesRequest(Struct, gc=False, kw_only=True):
     extra: dict[str, Any] | UnsetType = UNSET
 
 
-_ENCODER = msgspec.json.Encoder()
+_ENCODER = msgspec.json.Encoder(enc_hook=as_json)
 
 
 def encode(request: ResponsesRequest) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from ccproxy_sanic import errors
-from ccproxy_sanic.upstream import Deadlines, Exchange, build, open_exchange
+from ccproxy_sanic.upstream import Deadlines, Exchange, Head, build, open_exchange
 from ccproxy_sanic.upstream.engine import EngineTransport
 from tests.support.raw_server import RawServer
 
@@ -59,9 +59,7 @@ class Client:
         base = server if isinstance(server, str) else f"http://{server.host}:{server.port}"
         return await open_exchange(
             self.transport,
-            method,
-            httpx.URL(base + path),
-            headers or [],
+            Head(method, httpx.URL(base + path), headers or []),
             body,
             deadlines,
             provider="somebody",

@@ -56,7 +56,7 @@ async def test_what_is_buffered_for_a_reader_that_stops_is_bounded(ours: Client)
         exchange = await ours.open(server)
         for _ in range(2):  # also after it has gone on for a while
             await stalled(counting)
-            stream = cast(Answer, exchange._stream)
+            stream = cast(Answer, exchange._reply)
             assert stream._unread <= 256 * 1024 + 256 * 1024  # the mark, and one read that passed it
             for _ in range(20):
                 await anext(aiter(exchange))

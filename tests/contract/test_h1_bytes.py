@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccproxy_sanic.upstream.h1_answer import Answer
-from ccproxy_sanic.upstream.h1_connection import Connection, Limits
+from ccproxy_sanic.upstream.h1_connection import NO_DEADLINES, Connection
 from tests.support.raw_server import CHUNKED_HEAD, CLOSED_HEAD, answer, chunked
 
 
@@ -55,7 +55,7 @@ def connected() -> Iterator[tuple[Connection, Socket, Coroutine[Any, Any, Answer
         sock = Socket()
         connection = Connection(loop, sock, (b"http", b"x", 80), 60.0)
         connection.connection_made(cast(asyncio.Transport, sock))
-        asking = connection.exchange(b"", b"", Limits(None, None, None))
+        asking = connection.exchange(b"", b"", NO_DEADLINES)
         asking.send(None)
         yield connection, sock, asking
         asking.close()

@@ -103,3 +103,53 @@ async def test_the_api_is_forced_or_the_profiles(environ: dict[str, Any], path: 
         async with serving(upstream.base_url, **environ) as proxy:
             await proxy.post()
             assert [received.target for received in upstream.requests] == [path]
+
+
+SUMMARY = "Your organization must be verified to generate reasoning summaries."
+OPENAI = {"CCPROXY_API": "responses", "CCPROXY_PROFILE": "openai"}
+THINKING = {"type": "adaptive", "display": "summarized"}
+
+
+async def test_an_organisation_without_summaries_is_not_asked_for_them_again() -> None:
+    def unverified(received: Received) -> Reply:
+        if "summary" in (received.json().get("reasoning") or {}):
+            return reply_json({"error": {"message": SUMMARY, "param": "reasoning.summary"}}, 400)
+        return reply_json(RESPONSE)
+
+    async with ScriptedUpstream(unverified) as upstream:
+        async with serving(upstream.base_url, **OPENAI) as proxy:
+            for _ in range(3):
+                response = await proxy.post(message(model="gpt-5.6", thinking=THINKING))
+                assert response.status_code == 200, response.text
+            assert len(upstream.requests) == 4
+            assert all(received.json()["include"] for received in upstream.requests)
+
+
+async def test_reasoning_of_another_organisation_is_left_out_of_that_request_only() -> None:
+    thought = {
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": [{"type": "summary_text", "text": "hm"}],
+        "encrypted_content": "opaque",
+    }
+    thinks = RESPONSE | {"output": [thought, *RESPONSE["output"]]}  # type: ignore[misc]
+
+    def other(received: Received) -> Reply:
+        if any(item.get("type") == "reasoning" for item in received.json()["input"]) and len(upstream.requests) == 2:
+            wording = "The encrypted content for item rs_1 could not be verified."
+            return reply_json({"error": {"message": wording, "code": "invalid_encrypted_content"}}, 400)
+        return reply_json(thinks)
+
+    async with ScriptedUpstream(other) as upstream:
+        async with serving(upstream.base_url, **OPENAI) as proxy:
+            first = (await proxy.post(message(model="gpt-5.6", thinking=THINKING))).json()["content"]
+            history = [
+                {"role": "user", "content": "Go"},
+                {"role": "assistant", "content": first},
+                {"role": "user", "content": "On"},
+            ]
+            for _ in range(2):
+                response = await proxy.post(message(model="gpt-5.6", thinking=THINKING, messages=history))
+                assert response.status_code == 200, response.text
+            kinds = [[item.get("type") for item in received.json()["input"]] for received in upstream.requests]
+            assert ["reasoning" in kind for kind in kinds] == [False, True, False, True]

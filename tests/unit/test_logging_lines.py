@@ -35,8 +35,11 @@ def same(text: str) -> str:
     return text
 
 
+of_requests = lines.RequestLines(same)
+
+
 def request(**fields: Any) -> dict[str, Any]:
-    line: dict[str, Any] = json.loads(lines.request_line(exchange(**fields), AT, same))
+    line: dict[str, Any] = json.loads(of_requests.line(exchange(**fields), AT))
     return line
 
 
@@ -63,7 +66,7 @@ def test_a_request_is_one_line_of_json() -> None:
         "bytes_out": 200,
         "shared": True,
     }
-    line = lines.request_line(exchange(**full), AT, same)
+    line = of_requests.line(exchange(**full), AT)
     assert b"\n" not in line
     assert json.loads(line) == {
         "timestamp": "2026-09-21T14:13:20.123Z",
@@ -111,18 +114,19 @@ def test_every_field_of_the_event_is_in_the_line_or_in_the_protocol_on_purpose()
 
 
 def test_a_person_reads_one_line() -> None:
-    text = lines.request_text(
-        exchange(client_model="claude-x", upstream_model="gpt-5", stream=True, input_tokens=3, duration_s=0.5), same
+    text = of_requests.text(
+        exchange(client_model="claude-x", upstream_model="gpt-5", stream=True, input_tokens=3, duration_s=0.5)
     )
     assert text == "200 /v1/messages claude-x -> gpt-5 stream 0.50s in 3 out 0 req_1"
-    failed = lines.request_text(exchange(status=529, outcome="house_fault", error_type="overloaded_error"), same)
+    failed = of_requests.text(exchange(status=529, outcome="house_fault", error_type="overloaded_error"))
     assert failed == "529 /v1/messages house_fault overloaded_error 0.00s req_1"
 
 
 def test_names_that_a_client_chose_are_masked_and_bounded() -> None:
     key = "sk-proj-0123456789abcdefghij"
     chosen = exchange(client_model=key, path=f"/{key}", upstream_model="m" * 1_000)
-    for text in (lines.request_line(chosen, AT, Redactor()).decode(), lines.request_text(chosen, Redactor())):
+    masked = lines.RequestLines(Redactor())
+    for text in (masked.line(chosen, AT).decode(), masked.text(chosen)):
         assert key not in text
         assert "m" * 201 not in text
         assert "m" * 200 in text
@@ -131,9 +135,9 @@ def test_names_that_a_client_chose_are_masked_and_bounded() -> None:
 @given(st.text(max_size=50))
 def test_no_name_breaks_the_line_or_the_terminal(name: str) -> None:
     chosen = exchange(client_model=name, path=name)
-    assert lines.request_text(chosen, same).isprintable()
+    assert of_requests.text(chosen).isprintable()
     try:
-        line = lines.request_line(chosen, AT, same)
+        line = of_requests.line(chosen, AT)
     except UnicodeEncodeError:  # a lone surrogate: no decoder of ours lets one in
         assert not name.isprintable()
     else:

@@ -34,11 +34,11 @@ def target(base_url: str = "http://h/v1", **fields: Any) -> Target:
     ],
 )
 def test_the_path_follows_from_base_url_and_api(base_url: str, api: Api, own_path: str, url: str) -> None:
-    assert str(target(base_url).url(api, own_path)) == url
+    assert str(target(base_url).head(api, messages_path=own_path).url) == url
 
 
 def test_a_query_and_a_suffix_are_appended() -> None:
-    url = target("https://h/v1").url("messages", suffix="/count_tokens", query="beta=true&x=%20")
+    url = target("https://h/v1").head("messages", suffix="/count_tokens", query="beta=true&x=%20").url
     assert str(url) == "https://h/v1/messages/count_tokens?beta=true&x=%20"
 
 
@@ -52,13 +52,13 @@ def test_a_query_and_a_suffix_are_appended() -> None:
     ],
 )
 def test_the_chosen_key_goes_where_the_api_wants_it(api: Api, kind: Any, header: tuple[bytes, bytes]) -> None:
-    headers = target(keys=("one", "two")).headers(api, 1, kind)
+    headers = target(keys=("one", "two")).head(api, 1, kind).headers
     credentials = [field for field in headers if field[0] in (b"authorization", b"x-api-key")]
     assert credentials == [header]
 
 
 def test_without_a_key_there_is_no_credential_and_extra_headers_are_there_in_lower_case() -> None:
-    headers = dict(target(extra_headers={"X-Title": "T"}).headers("chat"))
+    headers = dict(target(extra_headers={"X-Title": "T"}).head("chat").headers)
     assert headers[b"x-title"] == b"T"
     assert headers[b"x-ccproxy-hop"] == b"hop-1"
     assert b"authorization" not in headers

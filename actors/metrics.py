@@ -164,8 +164,8 @@ class MetricsRegistry:
         row = self._rows.get(key)
         if row is None:
             row = self._row(e)
-            # A client chooses the model and the path: neither many nor long ones may fill the memory.
-            if len(e.client_model) + len(e.path) <= LONGEST_KEY:
+            # Names come from outside: neither many nor long ones may fill the memory.
+            if len(e.client_model) + len(e.path) + len(e.endpoint) + len(e.error_type or "") <= LONGEST_KEY:
                 if len(self._rows) >= MOST_ROWS:
                     self._rows.clear()
                 self._rows[key] = row

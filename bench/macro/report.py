@@ -83,7 +83,7 @@ def ratio_row(target: Target, results: Mapping[str, Results]) -> Row:
         target.title,
         wanted,
         f"{found.median:.2f} x",
-        found.median <= target.limit,
+        round(found.median, 2) <= target.limit,  # as it is shown
         detail + (", noisy" if found.noisy else ""),
     )
 

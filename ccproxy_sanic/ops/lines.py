@@ -127,8 +127,8 @@ class _RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
 class RequestLines:
     """Lines of requests, without what ``redact`` takes out.
 
-    Requests resemble each other: names are masked and put together once, then looked up.  That and the fields by
-    position make a line of JSON in a quarter of the time that a dict took, a line of text in a fifth.
+    Requests resemble each other: names are masked and put together once, then looked up.  That, and fields by position
+    instead of a dict, make a line in two fifths of the time, of JSON (4 us) as of text (1 us).
     """
 
     __slots__ = ("_names", "_redact", "_what")

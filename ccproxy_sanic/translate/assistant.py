@@ -5,8 +5,9 @@ Rule: all text in one string, all calls in block order, and reasoning in the fie
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET
 
 from ccproxy_sanic.translate.adjustments import Path
@@ -15,17 +16,26 @@ from ccproxy_sanic.translate.turns import BREAK, Draft
 from ccproxy_sanic.wire.openai_chat import Call, ChatMessage, ToolCall
 
 
+class _Reasoning(msgspec.Struct):
+    """What the turn's thinking comes to; ``signatures`` lead from a client's call id to its thought signature."""
+
+    thoughts: list[str] = []
+    details: list[Any] = []
+    signatures: dict[str, str] = {}
+
+
+_NO_REASONING: Final = _Reasoning()
+
+
 class ChatDraft(Draft[ChatMessage]):
-    __slots__ = ("broken", "calls", "details", "pieces", "signatures", "thoughts")
+    __slots__ = ("broken", "calls", "pieces", "reasoning")
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
         self.pieces: list[str] = []
         self.broken = False
         self.calls: list[ToolCall] = []
-        self.thoughts: list[str] = []
-        self.details: list[Any] = []
-        self.signatures: dict[str, str] = {}  # client's call id -> thought signature
+        self.reasoning: _Reasoning | None = None
 
     def say(self, text: str, *, apart: bool = False) -> None:
         if self.pieces and (apart or self.broken):
@@ -39,18 +49,19 @@ class ChatDraft(Draft[ChatMessage]):
 
     def think(self, text: str, kind: str, data: Any, path: Path) -> None:
         """What our own signature carries, else the visible text."""
+        found = self.reasoning = self.reasoning or _Reasoning()
         if kind == "gem" and isinstance(data, dict):
-            self.signatures.update(data)
+            found.signatures.update(data)
         if kind == "plain" and isinstance(data, str):
             text = text or data  # display omitted: the client has never seen it
         profile = self.scope.profile
         if profile.reasoning_in == "reasoning_details":
             if kind == "or" and isinstance(data, list):
-                self.details += data
+                found.details += data
                 return
-            self.details += [{"type": "reasoning.text", "text": text}] if text else []
+            found.details += [{"type": "reasoning.text", "text": text}] if text else []
         elif profile.reasoning_in != "none":
-            self.thoughts += [text] if text else []
+            found.thoughts += [text] if text else []
         if kind != "gem" and (profile.reasoning_in == "none" or not text):
             self.scope.notes.add("thinking_dropped", path)
 
@@ -59,35 +70,35 @@ class ChatDraft(Draft[ChatMessage]):
         if not text and not self.calls:
             return []
         message = ChatMessage("assistant", text or ("" if not profile.null_content else None))
+        found = self.reasoning or _NO_REASONING
         if self.calls:
             message.tool_calls = self.calls
-            self._sign_calls()
+            if profile.thought_signatures:
+                self._sign_calls(found.signatures)
         if profile.reasoning_in != "none":
-            self._reason(message, text)
+            self._reason(message, text, found)
         return [message]
 
-    def _reason(self, message: ChatMessage, text: str) -> None:
-        profile, thoughts = self.scope.profile, "\n".join(self.thoughts)
+    def _reason(self, message: ChatMessage, text: str, found: _Reasoning) -> None:
+        profile, thoughts = self.scope.profile, "\n".join(found.thoughts)
         needed = bool(self.calls) and profile.reasoning_required
         match profile.reasoning_in:
             case "reasoning_content" if thoughts or needed:
                 message.reasoning_content = thoughts or profile.reasoning_placeholder
             case "reasoning" if thoughts or needed:
                 message.reasoning = thoughts or profile.reasoning_placeholder
-            case "reasoning_details" if self.details:
-                message.reasoning_details = self.details
+            case "reasoning_details" if found.details:
+                message.reasoning_details = found.details
             case "think_tags" if thoughts:
                 message.content = f"<think>\n{thoughts}\n</think>{BREAK}{text}"
 
-    def _sign_calls(self) -> None:
-        profile = self.scope.profile
-        if not profile.thought_signatures:
-            return
+    def _sign_calls(self, signatures: dict[str, str]) -> None:
         for client_id, call in zip(self.pending, self.calls, strict=True):
-            if signature := self.signatures.get(client_id):
+            if signature := signatures.get(client_id):
                 call.extra_content = _google(signature)
-        if self.calls[0].extra_content is UNSET and profile.thought_signature_filler:
-            self.calls[0].extra_content = _google(profile.thought_signature_filler)
+        filler = self.scope.profile.thought_signature_filler
+        if self.calls[0].extra_content is UNSET and filler:
+            self.calls[0].extra_content = _google(filler)
 
 
 def _google(signature: str) -> dict[str, Any]:

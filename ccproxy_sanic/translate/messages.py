@@ -42,10 +42,13 @@ class ChatSide(SideWriter[ChatMessage]):
     __slots__ = ()
 
     def answer(self, block: Block, client_id: str, path: Path) -> ChatMessage:
-        result = results.read(block, self.scope, path)
+        scope, mark = self.scope, block.cache_control
+        if isinstance(block.content, str) and (mark is None or not scope.marks):  # most are
+            return ChatMessage("tool", results.words(block), tool_call_id=self.pending[client_id])
+        result = results.read(block, scope, path)
         if result.attachments:
-            self.attachments += results.attached(result, client_id, self.scope)
-        return results.message(result, self.pending[client_id], self.scope)
+            self.attachments += results.attached(result, client_id, scope)
+        return results.message(result, self.pending[client_id], scope)
 
     def no_answer(self, sent_id: str) -> ChatMessage:
         return ChatMessage("tool", results.NO_RESULT, tool_call_id=sent_id)

@@ -14,7 +14,7 @@ from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.translate.adjustments import Path, dotted
 from ccproxy_sanic.wire.anthropic import Block, MessagesRequest, Tool
 
-_SPEAKS: Final = frozenset({"tool_result", "tool_search_tool_result", "compaction", "tool_addition", "tool_removal"})
+_SILENT: Final = ("text", "tool_use")
 
 
 class Changes(msgspec.Struct):
@@ -25,20 +25,28 @@ class Changes(msgspec.Struct):
     added: dict[str, Tool] = msgspec.field(default_factory=dict)
 
 
+_NONE: Final = Changes()
+
+
 def changes(req: MessagesRequest) -> Changes:
-    """Scans the conversation.  Raises InvalidRequest where a definition inside it is no tool."""
-    found = Changes()
+    """Scans the conversation; what is found is only read.  Raises InvalidRequest where a definition is no tool."""
+    found = _NONE
     for index, message in enumerate(req.messages):
-        if isinstance(message.content, list):
-            _scan(message.content, ("messages", index, "content"), found)
+        content = message.content
+        if not isinstance(content, list):
+            continue
+        for block in content:
+            if block.type not in _SILENT and (block.type != "tool_result" or isinstance(block.content, list)):
+                if found is _NONE:
+                    found = Changes()
+                _scan(content, ("messages", index, "content"), found)
+                break
     return found
 
 
 def _scan(blocks: Iterable[Block], path: Path, found: Changes) -> None:
     for index, block in enumerate(blocks):
         kind = block.type
-        if kind not in _SPEAKS:
-            continue
         if kind == "tool_result" and isinstance(block.content, list):
             found.referenced.update(one.tool_name for one in block.content if one.tool_name is not None)
         elif kind == "tool_search_tool_result" and isinstance(block.content, dict):

@@ -97,14 +97,16 @@ def read(messages: Iterable[tuple[int, Message]], draft: Draft[M]) -> Turn[M]:
     """One or more neighbouring assistant messages.  Raises InvalidRequest (V11, a user's block)."""
     index = 0
     for index, message in messages:
-        if isinstance(message.content, str):
-            if message.content and not message.content.isspace():
-                draft.say(message.content)
+        content = message.content
+        if isinstance(content, str):
+            if content and not content.isspace():
+                draft.say(content)
             continue
-        for position, block in enumerate(message.content or ()):
+        for position, block in enumerate(content or ()):
             if block.type == "text":
-                if block.text and not block.text.isspace():
-                    draft.say(block.text)
+                text = block.text
+                if text and not text.isspace():
+                    draft.say(text)
             else:
                 draft.take(block, ("messages", index, "content", position))
     finished = draft.finished()

@@ -29,8 +29,9 @@ def check(req: MessagesRequest) -> None:
     """Raises InvalidRequest for the first thing that is wrong."""
     if not req.messages:
         raise InvalidRequest("messages: at least one message is required")
-    for index, message in enumerate(req.messages):
+    for message in req.messages:
         if message.role not in ROLES:
+            index = req.messages.index(message)
             raise InvalidRequest(f"messages.{index}.role: Input should be 'user' or 'assistant'")
     _limits(req)
     _thinking(req)
@@ -44,12 +45,13 @@ def _limits(req: MessagesRequest) -> None:
         raise InvalidRequest("max_tokens: Input should be greater than or equal to 0")
     if req.max_tokens > MAX_TOKENS:
         raise InvalidRequest(f"max_tokens: Input should be less than or equal to {MAX_TOKENS}")
-    for name, value in (("temperature", req.temperature), ("top_p", req.top_p)):
-        if value is not None and not 0 <= value <= 1:
-            raise InvalidRequest(f"{name}: range: 0..1")
+    if req.temperature is not None and not 0 <= req.temperature <= 1:
+        raise InvalidRequest("temperature: range: 0..1")
+    if req.top_p is not None and not 0 <= req.top_p <= 1:
+        raise InvalidRequest("top_p: range: 0..1")
     if req.top_k is not None and not 0 <= req.top_k <= MAX_TOKENS:
         raise InvalidRequest("top_k: Input should be greater than or equal to 0")
-    if any(not stop.strip() for stop in req.stop_sequences or ()):
+    if req.stop_sequences and not all(map(str.strip, req.stop_sequences)):
         raise InvalidRequest("stop_sequences: each stop sequence must contain non-whitespace")
 
 

@@ -53,6 +53,9 @@ class Reply(Protocol):
     async def __anext__(self) -> bytes:
         """The payload of one socket read, never empty.  Raises httpx's TransportErrors."""
 
+    async def flow(self, sink: Callable[[bytes], bool]) -> bool:
+        """Hands each payload to ``sink`` until that returns False (True) or the answer ends (False)."""
+
     def rest(self) -> bytes:
         """All that is unread of a complete answer."""
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
 import httpx
@@ -91,6 +91,21 @@ class Exchange:
             raise
         except httpx.HTTPError as exc:
             raise self._fail(_translate(exc, self._provider, self._deadlines, began=True)) from exc
+
+    async def flow(self, sink: Callable[[bytes], bool]) -> bool:
+        """Hands the payload of each socket read to ``sink``: with our own engine where it arrives, and no task wakes.
+
+        True: the sink returned False, it wants no more now; False: the answer has ended.  Raises as reading does.
+        """
+        if self._fault is not None:
+            raise self._fault
+        try:
+            more = await self._reply.flow(sink)
+        except httpx.HTTPError as exc:
+            raise self._fail(_translate(exc, self._provider, self._deadlines, began=True)) from exc
+        if not more:
+            self.finished = True
+        return more
 
     async def read(self, limit: int) -> bytes:
         """The whole body; Garbled when it is longer than ``limit`` bytes."""

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import httpx
 
 HIGH_WATER: Final = 256 * 1024  # unread bytes at which the socket is no longer read (ARCHITECTURE.md, decision 4)
 LOW_WATER: Final = 64 * 1024  # and from which it is read again
+
+
+Sink = Callable[[bytes], bool]
+"""Takes the payload of one socket read; False: no more now."""
 
 
 class Source(Protocol):
@@ -32,7 +37,19 @@ class Answer(httpx.AsyncByteStream):
     ``headers`` are as they came, in their order; ``complete``: the last byte is here (though perhaps not read).
     """
 
-    __slots__ = ("_chunks", "_fault", "_source", "_unread", "_waiter", "complete", "headers", "status")
+    __slots__ = (
+        "_chunks",
+        "_enough",
+        "_fault",
+        "_raised",
+        "_sink",
+        "_source",
+        "_unread",
+        "_waiter",
+        "complete",
+        "headers",
+        "status",
+    )
 
     def __init__(self, source: Source) -> None:
         self.status = 0
@@ -43,6 +60,9 @@ class Answer(httpx.AsyncByteStream):
         self._unread = 0
         self._waiter: asyncio.Future[None] | None = None
         self._fault: Exception | None = None
+        self._sink: Sink | None = None
+        self._enough = False  # the sink wanted no more
+        self._raised: Exception | None = None  # by the sink
 
     def __repr__(self) -> str:
         state = "failed" if self._fault is not None else "complete" if self.complete else "open"
@@ -65,6 +85,30 @@ class Answer(httpx.AsyncByteStream):
         if self._source is not None and self._unread <= LOW_WATER:
             self._source.resume()
         return chunk
+
+    async def flow(self, sink: Sink) -> bool:
+        """Hands each read to ``sink`` where it arrives, in the connection's own call: no task wakes for it.
+
+        True: the sink returned False, it wants no more now; False: the answer has ended.  Raises the fault, after all
+        that came before it, and whatever the sink raises.
+        """
+        while True:
+            while self._chunks:
+                if not sink(await self.__anext__()):
+                    return True
+            if self._fault is not None:
+                raise self._fault
+            if self.complete:
+                return False
+            self._sink, self._enough = sink, False
+            try:
+                await self._change()
+            finally:
+                self._sink = None
+            if self._raised is not None:
+                raise self._raised
+            if self._enough:
+                return True
 
     async def head(self) -> None:
         """Returns when ``status`` and ``headers`` are valid, raises the fault if they never will be."""
@@ -106,18 +150,27 @@ class Answer(httpx.AsyncByteStream):
 
     def put(self, chunk: bytes) -> bool:
         """True when the reader is too far behind."""
+        if self._sink is not None:
+            try:
+                if self._sink(chunk):
+                    return False
+                self._enough = True
+            except Exception as error:
+                self._raised = error
+            self._sink = None
+            return False
         self._chunks.append(chunk)
         self._unread += len(chunk)
         return self._unread > HIGH_WATER
 
     def wake(self) -> None:
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
+        if waiter is not None and self._sink is None and not waiter.done():
             waiter.set_result(None)
 
     def end(self, fault: Exception | None) -> None:
         """Nothing more comes: all is here, or a fault."""
-        self._source = None
+        self._source = self._sink = None
         self._fault = fault
         self.complete = fault is None
         self.wake()

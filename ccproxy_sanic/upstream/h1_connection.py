@@ -157,6 +157,8 @@ class Connection(asyncio.Protocol):
             behind = answer.put(parts[0] if len(parts) == 1 else b"".join(parts))
             parts.clear()
             self._overhead = 0
+            if self._answer is not answer:  # who took it ended it
+                return
         elif self._overhead > MAX_OVERHEAD and not self._done and fault is None:
             fault = httpx.RemoteProtocolError("The answer's head or framing is too large.")
         if self._done:

@@ -5,7 +5,7 @@ Rule: it is used as httpx gives it; only its words are made ours.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 import httpx
@@ -40,6 +40,15 @@ class StockReply:
             self._parts = None
             await self._stream.aclose()
             raise
+
+    async def flow(self, sink: Callable[[bytes], bool]) -> bool:
+        while True:
+            try:
+                part = await self.__anext__()
+            except StopAsyncIteration:
+                return False
+            if not sink(part):
+                return True
 
     def rest(self) -> bytes:
         return b""

@@ -14,7 +14,8 @@ import pytest
 
 from actors.metrics import Exchange
 from ccproxy_sanic import context
-from ccproxy_sanic.ops.logging import FOREIGN, OURS, LogWriter
+from ccproxy_sanic.masking import Secret
+from ccproxy_sanic.ops.logging import BATCH, FOREIGN, OURS, LogWriter
 from ccproxy_sanic.settings import Settings, load
 
 log = logging.getLogger("ccproxy.test")
@@ -83,6 +84,75 @@ def test_stop_writes_all_that_waits() -> None:
         writer.exchange(exchange(number))
     assert writer.stop()
     assert [line["request_id"] for line in written("log.jsonl")] == [f"req_{number}" for number in range(5_000)]
+
+
+class Counting(io.StringIO):
+    """Remembers how many lines came at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks: list[int] = []
+
+    def write(self, text: str) -> int:
+        self.blocks.append(text.count("\n"))
+        return super().write(text)
+
+
+def test_lines_that_come_together_are_written_together() -> None:
+    """A thread that woke up for each line would fight the loop for the interpreter."""
+    screen = Counting()
+    writer = LogWriter(settings(), stream=screen)
+    writer.start()
+    for number in range(BATCH - 1):
+        writer.exchange(exchange(number))
+    _until(lambda: sum(screen.blocks) == BATCH - 1)
+    writer.stop()
+    assert len(screen.blocks) < BATCH / 4
+
+
+def test_a_backlog_is_written_in_pieces_without_losing_its_order() -> None:
+    """Making ten thousand lines at once would keep the loop from the interpreter for all that time."""
+    screen = Counting()
+    writer = LogWriter(settings(), stream=screen)
+    writer.start()
+    for number in range(10 * BATCH):
+        writer.exchange(exchange(number))
+    _until(lambda: sum(screen.blocks) == 10 * BATCH)
+    writer.stop()
+    assert max(screen.blocks) <= BATCH
+    assert [line["request_id"] for line in written("log.jsonl")] == [f"req_{number}" for number in range(10 * BATCH)]
+
+
+def test_only_what_somebody_reads_is_made() -> None:
+    """The lone surrogate can stand on a screen (as a space) but not in JSON."""
+    unwritable = exchange(client_model="\ud800")
+    for files, level, failed in (
+        ({"LOG_FILE_PATH": "", "ERROR_LOG_FILE_PATH": ""}, "INFO", 0),
+        ({"LOG_FILE_PATH": ""}, "INFO", 0),  # no error
+        ({"ERROR_LOG_FILE_PATH": ""}, "ERROR", 1),
+    ):
+        screen = io.StringIO()
+        writer = LogWriter(settings(LOG_LEVEL=level, **files), stream=screen)
+        writer.start()
+        writer.exchange(unwritable)
+        writer.stop()
+        assert writer.statistics().failed == failed
+        assert screen.getvalue().count("\n") == (1 if level == "INFO" else 0)
+
+
+def test_a_secret_that_is_learned_later_is_hidden_in_names_that_were_seen_before() -> None:
+    screen = io.StringIO()
+    writer = LogWriter(settings(), stream=screen)
+    writer.start()
+    writer.exchange(exchange(1, client_model="plain-words", hops=("a", "plain-words")))
+    _until(lambda: writer.statistics().written == 1)
+    writer.hide([Secret("plain-words")])
+    writer.exchange(exchange(2, client_model="plain-words", hops=("a", "plain-words")))
+    writer.stop()
+    first, second = written("log.jsonl")
+    assert (first["client_model"], second["client_model"]) == ("plain-words", "***")
+    assert second["hops"] == ["a", "***"]
+    assert [line.count("plain-words") for line in screen.getvalue().splitlines()] == [2, 0]
 
 
 def test_the_file_is_appended_to() -> None:

@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-run run test check bench fuzz coverage mutate e2e-claude e2e-ts e2e-llama e2e-sdk-suite fresh pin clean
+.PHONY: help setup setup-run run test check bench bench-short profile compare fuzz coverage mutate e2e-claude e2e-ts e2e-llama e2e-sdk-suite fresh pin clean
 SHELL := /bin/sh
 BIN := .venv/bin
 
@@ -36,8 +36,18 @@ check: setup ## ruff, mypy --strict, import contracts
 		echo "== $$command"; $(BIN)/$$command || failed="$$failed [$$command]"; \
 	done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
-bench: setup ## micro benchmarks (ARGS="-k name" goes to pytest)
-	@$(BIN)/python -m pytest bench/micro --benchmark-only --timeout=0 $(ARGS)
+bench: setup ## micro and macro benchmarks, the table of all ratios (ten minutes; ARGS="--only small,agent" goes to the macro part)
+	@$(BIN)/python -m pytest bench/micro -q --timeout=0
+	@$(BIN)/python -m bench.macro.run $(ARGS)
+
+bench-short: setup ## the ratios that CI gates: under a minute, exit code 1 when one is above its gate
+	@$(BIN)/python -m bench.macro.run --short
+
+profile: setup ## flame graphs of the proxy under load, into docs/img (uses py-spy where it is installed)
+	@$(BIN)/python -m bench.profile $(ARGS)
+
+compare: setup ## the proxy beside the peers that are installed (ARGS="--install nginx,litellm"), bars into docs/img
+	@$(BIN)/python -m bench.compare --svg docs/img $(ARGS)
 
 fuzz: setup ## the property tests of tests/fuzz with a large budget
 	@$(BIN)/python -m pytest tests/fuzz tests/property --hypothesis-profile=fuzz --timeout=0 $(ARGS)

@@ -22,16 +22,17 @@ BODY_FLOOR: Final = 1024.0  # bytes a second, on average, that a body must bring
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")  # RFC 9110 5.6.2, lower-cased by Sanic
 _METHOD: Final = re.compile(r"[A-Z]+")
-_BARE: Final = re.compile(rb"\x00|\r(?!\n)|(?<!\r)\n")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "OPTIONS"})  # what nearly everybody sends
 _known: set[str] = set()  # header names that were found to be good: a few dozen in practice
 _KNOWN_MAX: Final = 4096
 
 
 def check_head(head: bytes, method: str, version: str, headers: Any) -> None:
     """Raise BadRequest for a head that another server on the way could read differently."""
-    if _BARE.search(head):
+    ends = head.count(b"\r\n")  # counting is ten times as fast as a search for a CR or LF that stands alone
+    if b"\0" in head or head.count(b"\r") != ends or head.count(b"\n") != ends:
         raise BadRequest("bad control characters in the request head")
-    if not _METHOD.fullmatch(method):
+    if method not in _METHODS and not _METHOD.fullmatch(method):
         raise BadRequest("bad request method")
     if len(headers) > MAX_HEADERS:
         raise BadRequest("too many header fields")

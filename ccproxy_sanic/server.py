@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import logging
 import os
@@ -33,6 +34,7 @@ from ccproxy_sanic.runtime import Runtime
 log = logging.getLogger("ccproxy")
 LAST_BYTES: Final = 0.5  # seconds that closing connections have to be read to their end
 BACKSTOP: Final = 30  # seconds
+GC_THRESHOLDS: Final = (5_000, 20, 50)  # objects, collections of them, collections of those
 ENV_FILE: Final = Path(".env")
 BACKLOG: Final = 4096  # 10,000 connects took 83 s at Sanic's default of 100, 2.4 s at this (sanic-and-httpx.md G)
 _serial = itertools.count(1)
@@ -216,6 +218,14 @@ def _obey_hangups(runtime: Runtime, stop: asyncio.Event) -> None:
         loop.add_signal_handler(signal.SIGHUP, hang_up)
 
 
+def _rest_memory() -> None:
+    """What is there at start stays: the collector need not walk it again, and comes less often (about 5 % of the CPU of
+    small requests, which make nothing that only the collector can free)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
 async def _serve(conf: settings.Settings, sock: socket.socket) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -228,6 +238,7 @@ async def _serve(conf: settings.Settings, sock: socket.socket) -> int:
     server = await start_server(app, sock)
     if conf.routes is not None:
         _obey_hangups(runtime, stop)
+    _rest_memory()
     log.info("listening on %s:%s", *sock.getsockname()[:2])
     await stop.wait()
     await stop_server(server)

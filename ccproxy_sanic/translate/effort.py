@@ -59,7 +59,7 @@ def plan(
         limit = max_tokens // 2 if 0 < max_tokens <= budget else budget  # max_tokens may have been clamped below it
         return Plan(_filled(_with_omission(table["budget"], table, show), limit), show)
     if level is None:
-        return Plan(_filled(_with_omission({}, table, show), 0), show)
+        return Plan(_filled(_with_omission({}, table, show), 0) if show == "omit" else {}, show)
     fields = _fields(level, table, notes, path)
     return Plan(_filled(_with_omission(fields, table, show) if level != "none" else fields, 0), show)
 

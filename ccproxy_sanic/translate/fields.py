@@ -68,6 +68,8 @@ def spoken_effort(req: MessagesRequest) -> str | None:
 
 def sampling(out: ChatRequest | ResponsesRequest, req: MessagesRequest, profile: Profile, notes: Notes) -> None:
     temperature = req.temperature
+    if temperature is None and req.top_p is None and req.top_k is None:
+        return
     if temperature is not None and temperature < profile.temperature_min:
         temperature = profile.temperature_min
         notes.add("sampling_clamped", ("temperature",))

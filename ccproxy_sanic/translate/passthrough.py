@@ -13,6 +13,7 @@ stand between any two of them; and how the input is cut changes nothing.  Differ
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from ..errors import Broken, Garbled, ProxyError
@@ -43,6 +44,7 @@ _BLANK_LINE: Final = re.compile(rb"\n\n|\n\r\n?|\r\n\n|\r\n\r\n?|\r\r\n?")
 _DATA_LINE: Final = re.compile(rb"(?:\A|(?<=[\r\n]))data(?=[:\r\n])")
 _UNNAMED: Final = (b"", b"message")  # "message" is what SSE calls an event without a name
 _CONTENT: Final = b"event: content_block_"
+_ENDED: Final = (b"\n\n", b"\r\n\r\n")
 _NAME: Final = re.compile(rb"\w{1,100}")
 _DONE: Final = b"[DONE]"
 _NOTED: Final = frozenset({b"message_start", b"message_delta", b"message_stop", b"error"})
@@ -102,8 +104,9 @@ class PassThrough:
 
     def feed(self, data: bytes) -> bytes:
         """Whole events for the client; b"" if there are none yet."""
-        # nearly every read: whole events, and none to be looked at
-        if self._flowing and data.endswith(b"\n\n") and _unmarked(data):
+        # nearly every read: whole events, and none to be looked at (rfind takes half the time of ``in``; a call of
+        # _unmarked would cost a fifth)
+        if self._flowing and data.endswith(_ENDED) and data.rfind(b"message_") < 0 and data.rfind(b"error") < 0:
             return data
         out = self._take(data) if not self.done and self.fault is None else b""
         self._flowing = self._trusted and not self._held and self._lf is None and not self.done and self.fault is None
@@ -120,13 +123,7 @@ class PassThrough:
                 head, data = self._lf, data[1:]
             self._lf = None
         data = self._whole(data)
-        if not data:
-            return head
-        if not self._trusted or not _unmarked(data):
-            return head + self._events(data)
-        if data[-1] == 13 and not self._held:
-            self._lf = b"\n"
-        return head + data
+        return head + self._events(data) if data else head
 
     def close(self) -> bytes:
         """The upstream's stream has ended."""
@@ -168,10 +165,10 @@ class PassThrough:
     def _whole(self, data: bytes) -> bytes:
         """What is held and ``data`` up to the last blank line; the rest is held."""
         if not self._held:
-            at = len(data) if data.endswith(b"\n\n") else _last_blank(data)
+            at = len(data) if data.endswith(b"\n\n") else _last_blank(data, 0, len(data))
             whole = data[:at]
         else:
-            at = _last_blank(self._held[-1][-1:] + data) - 1
+            at = _last_blank(self._held[-1][-1:] + data, 0, len(data) + 1) - 1
             if at <= 0:
                 self._hold(data)
                 return b""
@@ -200,36 +197,43 @@ class PassThrough:
     # events that are looked at
 
     def _events(self, data: bytes) -> bytes:
-        """Whole events, one by one."""
+        """Whole events."""
         out: list[bytes] = []
         at, shown = 0, b""
-        for blank in _BLANK_LINE.finditer(data):
-            shown = data[at : blank.end()]
-            at = blank.end()
-            event = shown.lstrip(_EOL)
-            if self.started:  # blank lines too many
-                out.append(shown[: len(shown) - len(event)])
-            if event:
-                try:
-                    shown = self._event(event)
-                except ProxyError as fault:
-                    self.fault = fault
-                    break
+        try:
+            for start, end in self._places(data):
+                event = data[start:end].lstrip(_EOL)
+                shown = data[at : end - len(event)] if self.started else b""  # or blank lines too many
                 out.append(shown)
-                if self.done:
-                    break
-        else:
-            rest = data[at:]
-            if self.started:
+                at = end
+                if event:
+                    shown = self._event(event)
+                    out.append(shown)
+                    if self.done:
+                        break
+            else:
+                rest = data[at:] if self.started else b""
                 out.append(rest)
-            if data[-1] == 13 and not self._held:
-                self._lf = b"\n" if self.started and (rest or shown) else b""
+                if data[-1] == 13 and not self._held:
+                    self._lf = b"\n" if self.started and (rest or shown) else b""
+        except ProxyError as fault:
+            self.fault = fault
         return b"".join(out)
+
+    def _places(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Where the events stand that are looked at: all, until content flows, then those with a mark (a read of 200
+        deltas with all that comes before and after them: a tenth of the time)."""
+        at = 0
+        for blank in _BLANK_LINE.finditer(data) if not self._trusted else ():
+            yield at, blank.end()
+            at = blank.end()
+            if self._trusted:  # by that event
+                break
+        if self._trusted and not _unmarked(data):
+            yield from _marked(data, at)
 
     def _event(self, event: bytes) -> bytes:
         """One event as the client gets it.  Raises the fault that it is."""
-        if self._trusted and event.startswith(_CONTENT) and b"\nevent:" not in event:
-            return event  # a mark in its text
         name, payload = _fields(event)
         if payload is None:  # comments
             return event if self.started else b""
@@ -298,14 +302,39 @@ def _unmarked(data: bytes) -> bool:
     return data.rfind(b"message_") < 0 and data.rfind(b"error") < 0
 
 
-def _last_blank(data: bytes) -> int:
-    """Behind the last blank line; 0 where there is none."""
-    at = data.rfind(b"\n\n")
-    if b"\r" in data:
-        at = max(at, data.rfind(b"\n\r"), data.rfind(b"\r\r"))
-        if data[at + 1 : at + 3] == b"\r\n" and at >= 0:
+def _marked(data: bytes, at: int) -> Iterator[tuple[int, int]]:
+    """Where the whole events behind ``at`` stand that may be of the kinds that are looked at.
+
+    Both marks are looked for from where they were found last, so that a text full of them takes linear time.
+    """
+    returns = b"\r" in data
+    message, error = data.find(b"message_", at), data.find(b"error", at)
+    while message >= 0 or error >= 0:
+        mark = message if error < 0 or 0 <= message < error else error
+        start = _last_blank(data, at, mark)
+        at = _first_blank(data, mark) if returns else data.find(b"\n\n", mark) + 2
+        if not data.startswith(_CONTENT, start) or data.find(b"event", start + len(_CONTENT), at) >= 0:
+            yield start, at  # and not content with a mark in its text
+        if 0 <= message < at:
+            message = data.find(b"message_", at)
+        if 0 <= error < at:
+            error = data.find(b"error", at)
+
+
+def _last_blank(data: bytes, start: int, end: int) -> int:
+    """Behind the last blank line between the two; ``start`` where there is none."""
+    at = data.rfind(b"\n\n", start, end)
+    if data.find(b"\r", start, end) >= 0:
+        at = max(at, data.rfind(b"\n\r", start, end), data.rfind(b"\r\r", start, end))
+        if data[at + 1 : min(at + 3, end)] == b"\r\n" and at >= 0:
             at += 1
-    return at + 2 if at >= 0 else 0
+    return at + 2 if at >= 0 else start
+
+
+def _first_blank(data: bytes, at: int) -> int:
+    """Behind the first blank line behind ``at``."""
+    blank = _BLANK_LINE.search(data, at)
+    return blank.end() if blank else len(data)
 
 
 def _fields(event: bytes) -> tuple[bytes, bytes | None]:

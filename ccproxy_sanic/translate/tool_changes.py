@@ -14,7 +14,7 @@ from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.translate.adjustments import Path, dotted
 from ccproxy_sanic.wire.anthropic import Block, MessagesRequest, Tool
 
-_SILENT: Final = ("text", "tool_use")
+_SPEAKS: Final = frozenset({"tool_result", "tool_search_tool_result", "compaction", "tool_addition", "tool_removal"})
 
 
 class Changes(msgspec.Struct):
@@ -36,7 +36,7 @@ def changes(req: MessagesRequest) -> Changes:
         if not isinstance(content, list):
             continue
         for block in content:
-            if block.type not in _SILENT and (block.type != "tool_result" or isinstance(block.content, list)):
+            if block.type in _SPEAKS and (block.type != "tool_result" or isinstance(block.content, list)):
                 if found is _NONE:
                     found = Changes()
                 _scan(content, ("messages", index, "content"), found)
@@ -47,6 +47,8 @@ def changes(req: MessagesRequest) -> Changes:
 def _scan(blocks: Iterable[Block], path: Path, found: Changes) -> None:
     for index, block in enumerate(blocks):
         kind = block.type
+        if kind not in _SPEAKS:
+            continue
         if kind == "tool_result" and isinstance(block.content, list):
             found.referenced.update(one.tool_name for one in block.content if one.tool_name is not None)
         elif kind == "tool_search_tool_result" and isinstance(block.content, dict):

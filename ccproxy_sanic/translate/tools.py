@@ -25,7 +25,7 @@ from ccproxy_sanic.translate.compact import compact
 from ccproxy_sanic.translate.schema import clean_tool, fits_strict
 from ccproxy_sanic.translate.tool_changes import changes
 from ccproxy_sanic.translate.tool_names import Names, sent_name
-from ccproxy_sanic.wire.anthropic import NO_RAW, MessagesRequest, Tool, ToolChoice, Tools
+from ccproxy_sanic.wire.anthropic import NO_RAW, MessagesRequest, Shared, Tool, ToolChoice
 from ccproxy_sanic.wire.openai_chat import ChatTool, Declared, Function, FunctionName, NamedChoice
 
 SERVER_TOOLS: Final = (
@@ -122,7 +122,7 @@ def translate(
     return outcome.box
 
 
-def _remembered(tools: Tools, asked: Asked) -> _Outcome:
+def _remembered(tools: Shared[Tool], asked: Asked) -> _Outcome:
     notes = Notes()
     names = Names(notes)
     box = _translated(tools, {}, asked, None, names, notes)

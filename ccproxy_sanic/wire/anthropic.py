@@ -2,8 +2,8 @@
 
 Rule: whatever is new is let through (unknown fields, block types, tool types), whatever is wrong is named by its path.
 
-A block is one flat struct with optional fields, because a tagged union would refuse types that do not exist yet.
 Fields that are only carried (``input``, ``input_schema``, ...) stay :class:`msgspec.Raw`: nothing parses them twice.
+Tools and system prompts, which agents send again with every turn, are decoded once (:class:`Shared`).
 Sources: protocol.md 1.2, 1.3, 2.2; claude-code.md 3.
 """
 
@@ -11,58 +11,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from ccproxy_sanic.errors import InvalidRequest
+from ccproxy_sanic.wire.blocks import FIELDS, NO_RAW, REQUIRED, Block, CacheControl, Source, check_blocks
 from ccproxy_sanic.wire.mending import pruned, replace_lone_surrogates
 from ccproxy_sanic.wire.sampled import Sampled
 from ccproxy_sanic.wire.wording import wording
 
-NO_RAW: Final = Raw()
+__all__ = [
+    "FIELDS",
+    "NO_RAW",
+    "REQUIRED",
+    "Block",
+    "CacheControl",
+    "Format",
+    "Message",
+    "MessagesRequest",
+    "Metadata",
+    "OutputConfig",
+    "Shared",
+    "Source",
+    "Thinking",
+    "Tool",
+    "ToolChoice",
+    "decode_count_request",
+    "decode_request",
+    "given",
+]
 
-
-class CacheControl(Struct, gc=False):
-    type: str = "ephemeral"
-    ttl: str | None = None
-
-
-class Source(Struct, gc=False):
-    """Where an image or a document comes from: base64, url, text, content, file."""
-
-    type: str
-    media_type: str | None = None
-    data: str | None = None
-    url: str | None = None
-    file_id: str | None = None
-    content: str | list[Block] | None = None
-
-
-class Block(Struct, gc=False):
-    """One content block of any type; which fields mean something is said by :data:`FIELDS`."""
-
-    type: str
-    text: str | None = None
-    cache_control: CacheControl | None = None
-    id: str | None = None
-    name: str | None = None
-    input: Raw = NO_RAW
-    tool_use_id: str | None = None
-    content: str | list[Block] | dict[str, Any] | None = None
-    is_error: bool | None = None
-    thinking: str | None = None
-    signature: str | None = None
-    data: str | None = None
-    source: Source | str | None = None
-    title: str | None = None
-    context: str | None = None
-    tool_name: str | None = None
-    tool: dict[str, Any] | None = None
-    tool_changes: list[Block] | None = None
-    tabs: list[Any] | None = None
-    state_changes: list[Any] | None = None
+T = TypeVar("T")
 
 
 class Format(Struct, gc=False):
@@ -102,12 +83,12 @@ class Tool(Struct, gc=False):
     display_height_px: int | None = None
 
 
-class Tools(list[Tool]):
-    """All of ``tools``, read-only: equal bytes are one object, which carries what was ``made`` of it."""
+class Shared(list[T]):
+    """A list that is only read: equal bytes are one object, which carries what was ``made`` of it."""
 
     __slots__ = ("made",)
 
-    def __init__(self, entries: Iterable[Tool] = ()) -> None:
+    def __init__(self, entries: Iterable[T]) -> None:
         super().__init__(entries)
         self.made: dict[Any, Any] = {}
 
@@ -136,13 +117,13 @@ class MessagesRequest(Struct, gc=False, kw_only=True):
     model: str
     max_tokens: int
     messages: list[Message]
-    system: str | list[Block] | None = None
+    system: str | Shared[Block] | None = None
     stream: bool = False
     stop_sequences: list[str] | None = None
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
-    tools: Tools | None = None
+    tools: Shared[Tool] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
@@ -166,8 +147,9 @@ class MessagesRequest(Struct, gc=False, kw_only=True):
 
 
 class _Received(MessagesRequest, gc=False, kw_only=True):
-    """As the decoder leaves it: :func:`_typed` puts the tools in the place of their bytes."""
+    """As the decoder leaves it: what is shared is put in the place of its bytes by :func:`_read`."""
 
+    system: Raw = NO_RAW  # type: ignore[assignment]
     tools: Raw = NO_RAW  # type: ignore[assignment]
 
 
@@ -185,62 +167,20 @@ class _RepairedCount(_ReceivedCount, gc=False, kw_only=True):
     repaired: ClassVar[bool] = True
 
 
-class _ToolsOnly(Struct, gc=False):
+class _Part(Struct):
+    """One field of a request, so that a fault's path is whole."""
+
+    system: str | list[Block] | None = None
     tools: list[Tool] | None = None
 
-
-# Fields that the translation reads, by block type, and those without which the type makes no sense.
-# A type that is not here is let through by its name alone: the translation drops it and says so.
-_MARK: Final = ("type", "cache_control")
-FIELDS: Final[dict[str, tuple[str, ...]]] = {
-    "text": (*_MARK, "text"),
-    "image": (*_MARK, "source"),
-    "document": (*_MARK, "source", "title", "context"),
-    "search_result": (*_MARK, "source", "title", "content"),
-    "tool_use": (*_MARK, "id", "name", "input"),
-    "tool_result": (*_MARK, "tool_use_id", "content", "is_error"),
-    "tool_reference": (*_MARK, "tool_name"),
-    "thinking": ("type", "thinking", "signature"),
-    "redacted_thinking": ("type", "data"),
-    "compaction": (*_MARK, "content", "tool_changes"),
-    "tool_addition": (*_MARK, "tool"),
-    "tool_removal": (*_MARK, "tool"),
-    "browser_state": (*_MARK, "tabs", "state_changes"),
-    "server_tool_use": ("type", "id", "name"),
-    "tool_search_tool_result": ("type", "content"),
-    "code_execution_tool_result": ("type", "content"),
-    "bash_code_execution_tool_result": ("type", "content"),
-    "text_editor_code_execution_tool_result": ("type", "content"),
-}
-REQUIRED: Final[dict[str, tuple[str, ...]]] = {
-    "text": ("text",),
-    "image": ("source",),
-    "document": ("source",),
-    "search_result": ("source", "title", "content"),
-    "tool_use": ("id", "name", "input"),
-    "tool_result": ("tool_use_id",),
-    "tool_reference": ("tool_name",),
-    "thinking": ("thinking",),  # a missing signature is harmless: foreign ones never travel (protocol.md 2.3)
-    "redacted_thinking": ("data",),
-    "tool_addition": ("tool",),
-    "tool_removal": ("tool",),
-    "browser_state": ("tabs",),
-}
-SOURCE_REQUIRED: Final[dict[str, tuple[str, ...]]] = {
-    "base64": ("media_type", "data"),
-    "url": ("url",),
-    "text": ("data",),
-    "content": ("content",),
-    "file": ("file_id",),
-}
 
 _DECODERS: Final[dict[type[_Received], msgspec.json.Decoder[Any]]] = {
     kind: msgspec.json.Decoder(kind) for kind in (_Received, _ReceivedCount, _Repaired, _RepairedCount)
 }
-_TOOLS: Final = msgspec.json.Decoder(_ToolsOnly)
-# Tool sets that are remembered: how many, and the longest (Claude Code's: 12 to 25 tools, 40 to 100 kB).
-_SETS: Final = 32
-_SET_BYTES: Final = 256 * 1024
+_PART: Final = msgspec.json.Decoder(_Part)
+# What is remembered: how many parts, and the longest (Claude Code's: 12 to 25 tools, 40 to 100 kB; system prompt 7 kB).
+PARTS: Final = 64
+PART_BYTES: Final = 256 * 1024
 
 
 def given(raw: Raw) -> bool:
@@ -289,37 +229,43 @@ def _decode(body: bytes, plain: type[_Received], repaired: type[_Received]) -> M
 def _typed(body: bytes, kind: type[_Received]) -> MessagesRequest:
     decoder = _DECODERS[kind]
     try:
-        request: MessagesRequest = decoder.decode(body)
+        return _read(decoder, body)
     except msgspec.ValidationError as first:
         # A new block type may use our field names for other types of value: look again without what nothing reads.
         try:
             loose = msgspec.json.decode(body)
         except msgspec.ValidationError:  # a number that no float holds: the first error names its place
             raise first from None
-        request = decoder.decode(msgspec.json.encode(pruned(loose, FIELDS)))
-    request.tools = _tools(bytes(request.tools)) if request.tools else None  # type: ignore[arg-type]
-    return request
+        return _read(decoder, msgspec.json.encode(pruned(loose, FIELDS)))
 
 
-def _tools(data: bytes) -> Tools | None:
-    """Agents send the same tools with every turn: they are decoded, and later translated, once."""
-    return (_remembered if len(data) <= _SET_BYTES else _remembered.__wrapped__)(Sampled(data))
+def _read(decoder: msgspec.json.Decoder[Any], body: bytes) -> MessagesRequest:
+    request = decoder.decode(body)
+    request.system = _part(b'{"system":%b}' % request.system).system if request.system else None
+    request.tools = _part(b'{"tools":%b}' % request.tools).tools if request.tools else None
+    found: MessagesRequest = request
+    return found
 
 
-@lru_cache(_SETS)
-def _remembered(key: Sampled) -> Tools | None:
-    entries = _TOOLS.decode(b'{"tools":%b}' % key.data).tools  # in their place, so that a fault's path is whole
-    return None if entries is None else Tools(entries)
+def _part(data: bytes) -> _Part:
+    return (_remembered if len(data) <= PART_BYTES else _remembered.__wrapped__)(Sampled(data))
+
+
+@lru_cache(PARTS)
+def _remembered(key: Sampled) -> _Part:
+    part: _Part = _PART.decode(key.data)
+    part.system = Shared(part.system) if isinstance(part.system, list) else part.system
+    part.tools = None if part.tools is None else Shared(part.tools)
+    return part
 
 
 def _complete(request: MessagesRequest) -> None:
     if isinstance(request.system, list):
-        _complete_blocks(request.system, "system")
+        check_blocks(request.system, "system")
     for index, message in enumerate(request.messages):
         content = message.content
         if isinstance(content, list):
-            if not _whole(content):
-                _complete_blocks(content, f"messages.{index}.content")
+            check_blocks(content, "messages", index, "content")
         elif content is None and message.role != "system":
             raise InvalidRequest(f"messages.{index}.content: Field required")
     for field, form in (("output_format", request.output_format), ("output_config.format", _format(request))):
@@ -327,55 +273,5 @@ def _complete(request: MessagesRequest) -> None:
             raise InvalidRequest(f"{field}.schema: Field required")
 
 
-def _whole(blocks: list[Block]) -> bool:
-    """Whether all blocks are of the most frequent types and complete: half the time of looking for what is missing."""
-    for block in blocks:
-        kind = block.type
-        if kind == "text":
-            if block.text is None:
-                return False
-        elif kind == "tool_use":
-            if block.id is None or block.name is None or bytes(block.input)[:1] != b"{":
-                return False
-        elif kind == "tool_result":
-            content = block.content
-            if block.tool_use_id is None or (isinstance(content, list) and not _whole(content)):
-                return False
-        else:
-            return False
-    return True
-
-
 def _format(request: MessagesRequest) -> Format | None:
     return request.output_config.format if request.output_config else None
-
-
-def _complete_blocks(blocks: list[Block], path: str) -> None:
-    for index, block in enumerate(blocks):
-        if block.type == "text" and block.text is not None:
-            continue  # the common case
-        for field in REQUIRED.get(block.type, ()):
-            value = getattr(block, field)
-            if value is None or value is NO_RAW:
-                raise InvalidRequest(f"{path}.{index}.{field}: Field required")
-        if block.type == "tool_use" and not bytes(block.input).startswith(b"{"):
-            raise InvalidRequest(f"{path}.{index}.input: Input should be a valid dictionary")
-        if block.source is not None:
-            _complete_source(block, f"{path}.{index}")
-        if isinstance(block.content, list):
-            _complete_blocks(block.content, f"{path}.{index}.content")
-
-
-def _complete_source(block: Block, path: str) -> None:
-    source = block.source
-    if block.type == "search_result":
-        if not isinstance(source, str):
-            raise InvalidRequest(f"{path}.source: Input should be a valid string")
-    elif isinstance(source, Source):
-        for field in SOURCE_REQUIRED.get(source.type, ()):
-            if getattr(source, field) is None:
-                raise InvalidRequest(f"{path}.source.{field}: Field required")
-        if isinstance(source.content, list):
-            _complete_blocks(source.content, f"{path}.source.content")
-    elif block.type in ("image", "document"):
-        raise InvalidRequest(f"{path}.source: Input should be a valid dictionary")

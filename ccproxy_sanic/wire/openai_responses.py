@@ -86,7 +86,9 @@ class ResponsesRequest(Struct, gc=False, kw_only=True):
     model: str
     instructions: str | UnsetType = UNSET
     input: list[Item]
-    tools: Sequence[FunctionTool | dict[str, Any]] | Declared | UnsetType = UNSET  # a dict is a tool that the provider runs
+    tools: Sequence[FunctionTool | dict[str, Any]] | Declared | UnsetType = (
+        UNSET  # a dict is a tool that the provider runs
+    )
     tool_choice: Literal["auto", "required", "none"] | FunctionChoice | UnsetType = UNSET
     parallel_tool_calls: bool | UnsetType = UNSET
     max_output_tokens: int

@@ -110,7 +110,7 @@ def _ways(settings: Settings) -> list[str]:
         which = "requests" if routes is None else "requests that no rule takes"
         where = DEMO if upstream.demo else f"{upstream.label} at {upstream.base_url}"
         lines.append(f"{which} go to {where}, {'with' if upstream.api_key else 'without'} a key")
-    return lines
+    return lines + settings.network.remarks(settings.base_urls)
 
 
 def _row(setting: Setting, report: Report) -> str:

@@ -1,44 +1,55 @@
 """Which upstreams there are: settings and routes become targets, endpoints and the rules that lead to them.
 
-Rule: pure, and made anew as a whole by every reload of the routes.
+Rule: pure, and made anew as a whole by every reload of the routes; only the transports stay, and are handed in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from actors import Endpoint
 from ccproxy_sanic.pipeline import Upstreams
 from ccproxy_sanic.routing.file import UpstreamSpec
 from ccproxy_sanic.settings import Settings
+from ccproxy_sanic.settings_network import Reach
+from ccproxy_sanic.upstream.engine import EngineTransport
 from ccproxy_sanic.upstream.exchange import Deadlines
 from ccproxy_sanic.upstream.target import Target
 
 _DEMO: Final = "demo"  # the profile of the embedded upstream
 
 
+TransportOf = Callable[[Reach], EngineTransport]
+
+
 class Fleet(NamedTuple):
+    """``remarks`` name the upstreams that are not reached plainly."""
+
     upstreams: Upstreams
     endpoints: tuple[Endpoint, ...]
+    remarks: list[str]
 
 
-def fleet_of(settings: Settings, hop: str, base_url: str) -> Fleet:
+def fleet_of(settings: Settings, hop: str, base_url: str, transport_of: TransportOf) -> Fleet:
     """``base_url`` is that of the environment's upstream; ``hop`` marks the proxy's own requests."""
     routing = settings.routing
     specs = settings.routes.upstreams if settings.routes is not None else ()
-    targets = [_target(spec, settings, hop) for spec in specs]
+    targets = [_target(spec, settings, hop, transport_of) for spec in specs]
     endpoints = [Endpoint(spec.name, slots=spec.slots, keys=max(1, len(spec.keys))) for spec in specs]
     if routing.default is not None:
-        targets.append(_environments(settings, routing.default, base_url, hop))
+        targets.append(_environments(settings, routing.default, base_url, hop, transport_of))
         endpoints.append(Endpoint(routing.default, slots=settings.upstream_slots))
-    return Fleet(Upstreams(routing, {target.name: target for target in targets}), tuple(endpoints))
+    remarks = settings.network.remarks(settings.base_urls)
+    return Fleet(Upstreams(routing, {target.name: target for target in targets}), tuple(endpoints), remarks)
 
 
-def _environments(settings: Settings, name: str, base_url: str, hop: str) -> Target:
-    upstream = settings.upstream
+def _environments(settings: Settings, name: str, base_url: str, hop: str, transport_of: TransportOf) -> Target:
+    upstream, network = settings.upstream, settings.network
     return Target(
         name,
         base_url,
+        transport=transport_of(network.plain if upstream.demo else network.reach(base_url)),
         keys=(upstream.api_key.reveal(),) if upstream.api_key else (),
         hop=hop,
         deadlines=Deadlines(
@@ -49,10 +60,11 @@ def _environments(settings: Settings, name: str, base_url: str, hop: str) -> Tar
     )
 
 
-def _target(spec: UpstreamSpec, settings: Settings, hop: str) -> Target:
+def _target(spec: UpstreamSpec, settings: Settings, hop: str, transport_of: TransportOf) -> Target:
     return Target(
         spec.name,
         spec.base_url,
+        transport=transport_of(settings.network.reach(spec.base_url)),
         keys=tuple(key.reveal() for key in spec.keys),
         hop=hop,
         deadlines=Deadlines(

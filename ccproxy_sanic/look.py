@@ -18,7 +18,6 @@ import msgspec
 from ccproxy_sanic.context import shown
 from ccproxy_sanic.errors import ProxyError
 from ccproxy_sanic.profiles import GENERIC, Catalog, Profile, recognise, resolve
-from ccproxy_sanic.upstream.engine import EngineTransport
 from ccproxy_sanic.upstream.exchange import Closer, Head, open_exchange
 from ccproxy_sanic.upstream.target import Target
 
@@ -83,13 +82,13 @@ class Profiles:
         known = target.profile is not None or target.api == "messages" or target.base_url in self.named
         return not known and self.catalog.at(target.base_url) is None
 
-    async def look(self, transport: EngineTransport, target: Target, closer: Closer) -> None:
+    async def look(self, target: Target, closer: Closer) -> None:
         """Ask the server who it is; says in one log line what came of it.  Cancelled, it leaves nothing behind."""
         name: str | None = None
         with contextlib.suppress(ProxyError, TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 for place in PLACES:
-                    if (name := await _ask(transport, target, place, closer)) is not None:
+                    if (name := await _ask(target, place, closer)) is not None:
                         break
         if name is None:
             log.info("upstream %s does not say which server it is: profile %s", target.name, GENERIC)
@@ -98,12 +97,12 @@ class Profiles:
         log.info("upstream %s says which server it is: profile %s", target.name, name)
 
 
-async def _ask(transport: EngineTransport, target: Target, place: str, closer: Closer) -> str | None:
+async def _ask(target: Target, place: str, closer: Closer) -> str | None:
     # the root may be somebody else's: it gets no key
     chat = target.head("chat")
     headers = [field for field in chat.headers if place != "/" or field[0] != b"authorization"]
     exchange = await open_exchange(
-        transport,
+        target.transport,
         Head("GET", chat.url.join(place), headers),
         b"",
         target.deadlines,

@@ -1,4 +1,4 @@
-"""What lives as long as the process: actors, the upstream engine, the ticker, the log, the demo upstream.
+"""What lives as long as the process: actors, the upstream engines, the ticker, the log, the demo upstream.
 
 Rule: started in one order, stopped in the reverse; a request is in :attr:`Runtime.active` from its first line to its
 last, so that a drain can wait for it and, when the grace is over, end it with a word (ARCHITECTURE.md 1.7, 1.9;
@@ -47,8 +47,10 @@ from ccproxy_sanic.look import Profiles
 from ccproxy_sanic.ops.logging import LogWriter
 from ccproxy_sanic.pipeline import House
 from ccproxy_sanic.settings import Settings
+from ccproxy_sanic.settings_network import Reach
 from ccproxy_sanic.tokens import Memory, TokenCounter, pool_size
-from ccproxy_sanic.upstream import transport
+from ccproxy_sanic.upstream.engine import EngineTransport
+from ccproxy_sanic.upstream.transport import Transports
 from ccproxy_sanic.watch import Watch
 
 log = logging.getLogger("ccproxy")
@@ -103,6 +105,7 @@ class Runtime:
         self.tokens = tuple(Token(token.name, token.token.reveal()) for token in settings.auth_tokens)
         self.profiles = Profiles(catalog.required(settings))
         self._looks: set[asyncio.Task[None]] = set()
+        self.transports = Transports(str(settings.ca_file) if settings.ca_file else None)
         self.log_writer = LogWriter(settings)
         self.counter = _counter(settings)
         self.demo: demo.DemoServer | None = None
@@ -134,12 +137,18 @@ class Runtime:
 
     def _fleet(self) -> Fleet:
         base_url = self.demo.base_url if self.demo is not None else self.settings.upstream.base_url
-        return fleet_of(self.settings, self.hop, base_url)
+        fleet = fleet_of(self.settings, self.hop, base_url, self._transport_of)
+        for remark in fleet.remarks:
+            log.info("%s", remark)
+        return fleet
+
+    def _transport_of(self, reach: Reach) -> EngineTransport:
+        return self.transports.get(reach.engine, reach.proxy.url.reveal() if reach.proxy else None, reach.http2)
 
     def _look(self) -> None:
         """Ask the upstreams that only a look can tell who they are."""
         for target in filter(self.profiles.is_unsure, self.house.upstreams.targets.values()):
-            looking = self.profiles.look(self.house.transport, target, self._close_later)
+            looking = self.profiles.look(target, self._close_later)
             task = asyncio.get_running_loop().create_task(looking, name="ccproxy:look")
             self._looks.add(task)
             task.add_done_callback(self._looks.discard)
@@ -174,7 +183,6 @@ class Runtime:
             cache=cache,
             provider=provider,
             metrics=metrics,
-            transport=transport.build(settings.engine, ca_file=str(settings.ca_file) if settings.ca_file else None),
             upstreams=fleet.upstreams,
             profile_of=self.profiles.of,
             learn=self.profiles.learn,
@@ -210,7 +218,7 @@ class Runtime:
         for looking in self._looks:
             looking.cancel()
         await asyncio.gather(*self._looks, return_exceptions=True)
-        await self.house.transport.aclose()
+        await self.transports.aclose()
         if self._closing:
             await asyncio.wait(self._closing, timeout=1.0)
         await self.supervisor.stop()
@@ -262,7 +270,7 @@ class Runtime:
             open_streams=len(self.watch.clients),
             requests=len(self.active),
             tasks=len(self.stray_tasks()),
-            busy_connections=self.house.transport.statistics().busy,
+            busy_connections=self.transports.busy,
         )
 
     def stray_tasks(self) -> list[asyncio.Task[Any]]:

@@ -18,8 +18,9 @@ from dotenv.parser import parse_stream
 
 from ccproxy_sanic.masking import Secret, mask
 from ccproxy_sanic.routing import DEFAULT, ModelMap, Routing, file, routing_of
+from ccproxy_sanic.settings_network import NETWORK, Engine, Network, NoProxy, Proxy
 from ccproxy_sanic.settings_parsers import Api, AuthToken, content
-from ccproxy_sanic.settings_table import TABLE, CachePolicy, Engine, UnknownModel
+from ccproxy_sanic.settings_table import TABLE, CachePolicy, UnknownModel
 from ccproxy_sanic.settings_upstream import (
     DEFAULT_MODELS,
     EVERYWHERE,
@@ -41,6 +42,7 @@ _OWN: Final = [name.removeprefix(_PREFIX) for name in TABLE if name.startswith(_
 _CLOSE: Final = 0.85  # similarity from which a foreign name is taken for a misspelt one
 _ALIASES: Final = {"OPENAI_API_BASE": "OPENAI_BASE_URL"}  # the old name of OpenAI's own library
 _SHORT_TOKEN: Final = 16
+_FOREIGN: Final = frozenset({"FTP_PROXY"})  # near ours, and nothing to warn of
 _FOREIGN_ENDS: Final = tuple(f"_{name}" for name in TABLE)
 ROUTES: Final = "CCPROXY_ROUTES"
 _UPSTREAM: Final = ("OPENAI_API_KEY", "OPENROUTER_API_KEY", "OPENAI_BASE_URL")  # with none of them it is the demo
@@ -68,6 +70,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None
     profiles: Path | None
     engine: Engine
+    http2: bool
+    https_proxy: Proxy | None
+    http_proxy: Proxy | None
+    all_proxy: Proxy | None
+    no_proxy: NoProxy | None
     ca_file: Path | None
     ssl_cert_file: Path | None
     demo_pace: float
@@ -112,11 +119,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """All that must never be printed, for the log's mask."""
         keys = (self.openai_api_key, self.openrouter_api_key, self.carrier_key)
         upstreams = self.routes.upstreams if self.routes else ()
+        proxies = (self.http_proxy, self.https_proxy, self.all_proxy)
         return (
             *(key for key in keys if key is not None),
             *(token.token for token in self.auth_tokens),
             *(key for upstream in upstreams for key in upstream.keys),
+            *(proxy.credential for proxy in proxies if proxy is not None and proxy.credential is not None),
         )
+
+    @property
+    def network(self) -> Network:
+        """How upstreams are reached."""
+        return Network(*(getattr(self, TABLE[name].attribute) for name in NETWORK))
+
+    @property
+    def base_urls(self) -> dict[str, str]:
+        """Where each upstream is, by name; the demo's is nowhere, it is embedded."""
+        return _base_urls(self.routes, self.upstream)
 
     @property
     def routing(self) -> Routing:
@@ -128,6 +147,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.routes is None:
             return routing_of((), models, self.upstream.label)
         return routing_of(self.routes.rules, models, None if self.upstream.demo else DEFAULT)
+
+
+def _base_urls(routes: file.Routes | None, upstream: Upstream) -> dict[str, str]:
+    found = {spec.name: spec.base_url for spec in (routes.upstreams if routes else ())}
+    if not upstream.demo:
+        found[upstream.label if routes is None else DEFAULT] = upstream.base_url
+    return found
 
 
 class Fault(NamedTuple):
@@ -217,9 +243,10 @@ class _Reader:
             self.values[name], self.sources[name] = setting.default, "default"
             given: tuple[tuple[Source, Mapping[str, str]], ...] = (("environment", self.environ), (".env", self.file))
             for source, names in given:
-                if name not in names:
+                spelling = next((spelling for spelling in setting.spellings if spelling in names), None)
+                if spelling is None:
                     continue
-                if (text := names[name].strip()) or setting.empty:
+                if (text := names[spelling].strip()) or setting.empty:
                     self.sources[name] = source
                     try:
                         self.values[name] = setting.parse(text)
@@ -230,7 +257,7 @@ class _Reader:
     def unknown_names(self) -> None:
         """A misspelt name of ours is a fault; a foreign one that is nearly ours gets a warning."""
         for name in sorted({*self.environ, *self.file}):
-            if name in TABLE or name in self.read_elsewhere:
+            if name in TABLE or name in _FOREIGN or name in self.read_elsewhere:
                 continue
             if name.upper().startswith(_PREFIX):
                 near = difflib.get_close_matches(name.upper()[len(_PREFIX) :], _OWN, 1, 0.5)
@@ -313,6 +340,10 @@ class _Reader:
                 else:
                     self.fault(name, f"{path} can't be written")
 
+    def unreachable(self, network: Network, base_urls: Mapping[str, str]) -> None:
+        for name, reason in network.faults(base_urls):
+            self.fault(name, reason)
+
     def _rate_limit(self) -> None:
         values = self.values
         if values["RATE_LIMIT_ENABLED"] is None:
@@ -333,6 +364,8 @@ def examine(environ: Mapping[str, str], env_file: Path | None = None, *, resolve
     reader.unknown_names()
     upstream = reader.upstream()
     reader.together(upstream, resolve_name)
+    if upstream is not None:
+        reader.unreachable(Network(*(reader.values[name] for name in NETWORK)), _base_urls(routes, upstream))
     warnings = tuple(map(mask, reader.warnings))
     settings: Settings | None = None
     if upstream is not None and not reader.faults:
@@ -358,6 +391,7 @@ def reread(
     reader.values |= {"HOST": running.host, "PORT": running.port}
     reader.faults.clear()
     routes = reader.routes(not running.upstream.demo, resolve_name)
+    reader.unreachable(running.network, _base_urls(routes, running.upstream))
     if reader.faults:
         raise SettingsError(tuple(reader.faults))
     return msgspec.structs.replace(running, routes=routes)

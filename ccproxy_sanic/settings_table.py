@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
+from ccproxy_sanic import settings_network as network
 from ccproxy_sanic import settings_parsers as parse
 
 
@@ -25,6 +26,11 @@ class Setting(NamedTuple):
     secret: bool = False
     empty: bool = False  # whether an empty value means something (else it counts as not set)
     elsewhere: bool = False  # read before the settings are, by the part that the meaning names; not a field of Settings
+    lower: bool = False  # in lower case too, which goes first: the names that all programs share
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        return (self.name.lower(), self.name) if self.lower else (self.name,)
 
     @property
     def attribute(self) -> str:
@@ -43,7 +49,6 @@ class Setting(NamedTuple):
 
 
 UnknownModel = Literal["pass", "big", "small"]
-Engine = Literal["h1", "httpx"]
 CachePolicy = Literal["off", "safe"]
 
 SECTIONS: Final[dict[str, tuple[Setting, ...]]] = {
@@ -107,7 +112,46 @@ SECTIONS: Final[dict[str, tuple[Setting, ...]]] = {
         ),
         Setting("CCPROXY_PROFILES", "file", parse.file, None, "Profiles of your own (TOML, docs/profiles.md)."),
         Setting(
-            "CCPROXY_ENGINE", "h1 or httpx", parse.one_of("h1", "httpx"), "h1", "HTTP client towards the upstream."
+            "CCPROXY_ENGINE",
+            "h1, httpx or aiohttp",
+            parse.one_of("h1", "httpx", "aiohttp"),
+            "h1",
+            "HTTP client towards upstreams; aiohttp needs the extra of that name.",
+        ),
+        Setting(
+            "CCPROXY_HTTP2",
+            "flag",
+            parse.flag,
+            False,
+            "1: HTTP/2 with upstreams at `https://` that have it; needs the extra `http2`, uses the httpx engine.",
+        ),
+        Setting(
+            "HTTPS_PROXY",
+            "URL",
+            network.proxy,
+            None,
+            "Proxy to upstreams at `https://` (docs/deploy.md); also as `https_proxy`, which goes first.",
+            lower=True,
+        ),
+        Setting(
+            "HTTP_PROXY", "URL", network.proxy, None, "Proxy to upstreams at `http://`; also `http_proxy`.", lower=True
+        ),
+        Setting(
+            "ALL_PROXY",
+            "URL",
+            network.proxy,
+            None,
+            "Proxy to upstreams for which neither of the two is set; also `all_proxy`.",
+            lower=True,
+        ),
+        Setting(
+            "NO_PROXY",
+            "hosts",
+            network.no_proxy,
+            None,
+            "Hosts that no proxy leads to, with commas between: names (with all that ends in them), addresses, "
+            "networks (CIDR), each with or without a port; `*`: all.  Also `no_proxy`.",
+            lower=True,
         ),
         Setting("CCPROXY_CA_FILE", "file", parse.file, None, "Certificates (PEM) that the upstream is checked with."),
         Setting(

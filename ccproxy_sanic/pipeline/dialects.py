@@ -135,7 +135,7 @@ def _translated(api: Api, to_upstream: Callable[..., Translated[Any]], encode: C
 
 
 def _messages(house: House, ctx: RequestContext, work: Work, step: Step, target: Target, profile: Profile) -> Call:
-    body, adjustments = passthrough_body.body_for(work.raw, step.model)
+    body, adjustments = passthrough_body.body_for(work.raw, step.model, own_ids=profile.tool_ids == "anthropic")
     return Call(target, step, "messages", profile, body, _spec(house, ctx, target, step.model), adjustments)
 
 

@@ -14,7 +14,6 @@ import msgspec
 import actors
 from ccproxy_sanic.profiles import Profile
 from ccproxy_sanic.routing import Routing
-from ccproxy_sanic.upstream.engine import EngineTransport
 from ccproxy_sanic.upstream.target import Target
 
 
@@ -26,13 +25,12 @@ class Upstreams(msgspec.Struct, frozen=True):
 
 
 class House(msgspec.Struct):
-    """Actors, engine, upstreams and clocks."""
+    """Actors, upstreams and clocks."""
 
     limiter: actors.Ref[Any]
     cache: actors.Ref[Any]
     provider: actors.Ref[Any]
     metrics: actors.Ref[Any]
-    transport: EngineTransport
     upstreams: Upstreams
     profile_of: Callable[[Target, str], Profile]
     learn: Callable[[Target, str, Mapping[str, Any]], None]  # switches of a model's profile, until the restart

@@ -139,7 +139,7 @@ class Way:
             head = head.beside(said if "anthropic-version" in work.headers else [VERSION, *said])
         sent = house.timer()
         exchange = await open_exchange(
-            house.transport,
+            target.transport,
             head,
             call.body,
             target.deadlines,

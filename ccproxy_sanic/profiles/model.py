@@ -73,7 +73,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tool_choice: Literal["full", "required", "auto"] = "full"
     forced_choice_level: str = ""  # the effort level without which a forced choice is refused
     parallel_tool_calls: bool = True
-    tool_ids: Literal["any", "max40", "mistral9"] = "any"
+    tool_ids: Literal["any", "max40", "mistral9", "anthropic"] = "any"
     schema: Literal["default", "gemini", "ollama", "grammar"] = "default"
     json_schema: Literal["schema", "object", "prompt"] = "schema"
     web_search: Mapping[str, Any] = {}  # fields of the body that make the provider search the web; {}: it cannot

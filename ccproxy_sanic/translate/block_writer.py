@@ -40,11 +40,6 @@ class BlockWriter:
         self.head = b""  # of the open block's deltas
         self.index = -1  # of the newest block
         self.spoken = False
-        self._details: list[dict[str, Any]] = []  # of the open thinking block, for its carrier
-        self._gem: dict[str, str] = {}
-        self._carried: dict[str, str] = {}  # what a Responses item needs, for the same carrier
-        self._omitted: list[str] = []  # its text, where the client does not get to see it
-        self._omitted_size = 0
 
     def take(self) -> bytes:
         """The frames since the last call."""
@@ -101,8 +96,7 @@ class BlockWriter:
     def thinking(self, text: str, details: list[dict[str, Any]]) -> None:
         """A piece of reasoning; ``text`` may be empty, ``details`` are kept for the carrier."""
         if self._kind != "thinking" or self._gem:
-            self.close()
-            self._open("thinking", wire.thinking_start(self.index + 1))
+            self._think()
         self._details += details
         if not text:
             return
@@ -115,8 +109,7 @@ class BlockWriter:
     def thought(self, tool_id: str, signature: str) -> None:
         """Gemini's signature of a call, in a thinking block of its own if the open one carries something else."""
         if self._kind != "thinking" or self._details:
-            self.close()
-            self._open("thinking", wire.thinking_start(self.index + 1))
+            self._think()
         self._gem[tool_id] = signature
 
     def carry(self, data: dict[str, str]) -> None:
@@ -151,15 +144,22 @@ class BlockWriter:
         self._kind, self.head = kind, wire.delta_head(self.index, kind)
         self._out.append(start)
 
+    def _think(self) -> None:
+        """A thinking block, and what its signature is going to carry."""
+        self.close()
+        self._details: list[dict[str, Any]] = []
+        self._gem: dict[str, str] = {}
+        self._carried: dict[str, str] = {}  # what a Responses item needs
+        self._omitted: list[str] = []  # the text, where the client does not get to see it
+        self._omitted_size = 0
+        self._open("thinking", wire.thinking_start(self.index + 1))
+
     def _signature(self) -> str:
         sign = self._spec.sign
         if self._gem:
-            signature = sign("gem", self._gem)
-        elif self._details:
-            signature = sign("or", joined(self._details))
-        elif self._carried:
-            signature = sign("oai", self._carried)
-        else:
-            signature = sign("plain", "".join(self._omitted))
-        self._details, self._gem, self._carried, self._omitted, self._omitted_size = [], {}, {}, [], 0
-        return signature
+            return sign("gem", self._gem)
+        if self._details:
+            return sign("or", joined(self._details))
+        if self._carried:
+            return sign("oai", self._carried)
+        return sign("plain", "".join(self._omitted))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Final
 
 from ..sse import NUMBER, STRING, Shape
@@ -18,7 +19,13 @@ LONGEST: Final = 8 << 10  # bytes of an event that is worth to be remembered
 _MEMBER: Final = re.compile(
     rb'"((?:[^"\\]|\\.)*+)"(?:\s*+:\s*+(' + STRING + rb"|" + NUMBER + rb")(?=\s*+[,}\]]))?", re.DOTALL
 )
-_PROBE: Final = "probe %d"  # put in the place of a text, to see where it comes out
+_PROBE: Final = "probe"  # put in the place of a text, to see where it comes out
+_PROBES: Final = {"t": b'"%b"' % _PROBE.encode(), "s": b'"other"', "n": b"7"}
+
+
+@cache
+def _text_of(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb'"' + name + rb'"\s*+:\s*+(' + STRING + rb")(?=\s*+[,}\]])")
 
 
 class Common:
@@ -28,12 +35,13 @@ class Common:
     members that somebody reads.  ``says`` tells the text of an event of this kind, None if it is none or says more.
     """
 
-    __slots__ = ("_decoded", "_differing", "_names", "_read", "_says", "_texts", "_values", "shape")
+    __slots__ = ("_decoded", "_differing", "_first", "_names", "_read", "_says", "_texts", "_values", "shape")
 
     def __init__(self, texts: Sequence[bytes], read: frozenset[bytes], says: Callable[[bytes], str | None]) -> None:
         self._texts, self._read, self._says = texts, read, says
         self.shape: Shape | None = None
         self._decoded = 0
+        self._first = b""  # the first event: looked at closely only if not all are like it
         self._names: list[bytes] = []  # of the last event's members, and their values
         self._values: list[bytes] = []
         self._differing: set[int] = set()  # the members whose values were seen to differ
@@ -46,12 +54,14 @@ class Common:
         self._decoded += 1
         if self._decoded & (self._decoded - 1) or len(payload) > LONGEST:
             return False
-        members = [found for found in _MEMBER.finditer(payload) if found[2]]
-        names, values = [found[1] for found in members], [found[2] for found in members]
-        if names == self._names:
-            self._differing.update(i for i, value in enumerate(values) if value != self._values[i])
-        self._names, self._values = names, values
-        text = next((name for name in self._texts if name in names), b"")
+        if self._decoded == 1:
+            self._first = payload
+            return self._same_but_for_the_text(payload)
+        if self._first:
+            self._compare(self._first)
+            self._first = b""
+        members = self._compare(payload)
+        text = next((name for name in self._texts if name in self._names), b"")
         parts, marks, end = [], "", 0
         for i, found in enumerate(members):
             mark = "t" if found[1] == text else self._mark(i, found)
@@ -60,10 +70,24 @@ class Common:
                 end = found.end(2)
                 marks += mark
         parts.append(payload[end:])
-        if marks.count("t") != 1 or not self._proven(parts, marks):
-            return False
-        self.shape = Shape(parts, marks)
-        return True
+        return marks.count("t") == 1 and self._proven(parts, marks)
+
+    def _same_but_for_the_text(self, payload: bytes) -> bool:
+        """The simplest shape, in a quarter of the time: in many streams nothing but the text differs."""
+        for name in self._texts:
+            found = _text_of(name).search(payload)
+            if found is not None:
+                return self._proven([payload[: found.start(1)], payload[found.end(1) :]], "t")
+        return False
+
+    def _compare(self, payload: bytes) -> list[re.Match[bytes]]:
+        """The members of an event, after a look at which of them have other values than in the last one."""
+        members = [found for found in _MEMBER.finditer(payload) if found[2]]
+        names, values = [found[1] for found in members], [found[2] for found in members]
+        if names == self._names:
+            self._differing.update(i for i, value in enumerate(values) if value != self._values[i])
+        self._names, self._values = names, values
+        return members
 
     def _mark(self, i: int, found: re.Match[bytes]) -> str:
         """How a shape says that this member may have another value; "" if it may not."""
@@ -74,7 +98,10 @@ class Common:
         return "s" if value.startswith(b'"') else "n"
 
     def _proven(self, parts: list[bytes], marks: str) -> bool:
-        """Whether what stands at the text's place is what a decoder finds: a name may stand there twice, or deeper."""
-        probes = [b"7" if mark == "n" else b'"%b"' % (_PROBE % i).encode() for i, mark in enumerate(marks)]
-        payload = b"".join([part + probe for part, probe in zip(parts, [*probes, b""], strict=True)])
-        return self._says(payload) == _PROBE % marks.index("t")
+        """Takes a shape if what stands at the text's place is what a decoder finds: a name may stand there twice, or
+        deeper."""
+        payload = b"".join([part + _PROBES[mark] for part, mark in zip(parts, marks, strict=False)]) + parts[-1]
+        if self._says(payload) != _PROBE:
+            return False
+        self.shape = Shape(parts, marks)
+        return True

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Final, Generic, TypeAlias
+from typing import Final, Generic, NamedTuple, TypeAlias
+
+import msgspec
+from msgspec import Raw
 
 from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.translate import results, turns
-from ccproxy_sanic.translate.adjustments import Path, dotted
+from ccproxy_sanic.translate.adjustments import Notes, Path, dotted
 from ccproxy_sanic.translate.blocks import parts_of
 from ccproxy_sanic.translate.scope import Scope, is_marked
 from ccproxy_sanic.translate.turns import Draft, M, Turn
-from ccproxy_sanic.wire.anthropic import Block, Message, MessagesRequest
+from ccproxy_sanic.wire.anthropic import Block, Message, MessagesRequest, Shared
 from ccproxy_sanic.wire.openai_chat import FilePart, ImagePart, Part, TextPart
 
 Side: TypeAlias = list[tuple[int, Message]]
@@ -42,10 +45,11 @@ _PARTS: Final = (TextPart, ImagePart, FilePart)
 class Conversation(Generic[M]):
     """The messages (or items) so far, and the leading system parts that go before them."""
 
-    __slots__ = ("messages", "scope", "system")
+    __slots__ = ("known", "messages", "scope", "system")
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
+        self.known: _Known | None = None  # what ``system`` begins with
         self.system: list[TextPart] = []
         self.messages: list[M] = []
 
@@ -54,7 +58,7 @@ def read(
     req: MessagesRequest, talk: Conversation[M], draft: type[Draft[M]], writer: type[SideWriter[M]]
 ) -> Conversation[M]:
     """The whole conversation into ``talk``.  Raises InvalidRequest (V1, V4, V7 and V8 where strict, V11)."""
-    talk.system = system_parts(req.system, talk.scope, ("system",))
+    _begin(req.system, talk)
     start = _hoist_leading(req, talk)
     for side, turn in _cut(req, start, talk.scope, draft):
         if turn is not None:
@@ -64,6 +68,38 @@ def read(
             written.take(index, message)
         talk.messages += written.finished()
     return talk
+
+
+class _Known(NamedTuple):
+    """A client's system prompt without marks; ``content`` is all of it as JSON."""
+
+    parts: list[TextPart]
+    content: Raw
+    notes: Notes
+
+
+def _begin(system: str | Shared[Block] | None, talk: Conversation[M]) -> None:
+    """The client's system prompt into ``talk``; agents send the same with every turn."""
+    scope, path = talk.scope, ("system",)
+    if scope.marks or not isinstance(system, Shared):
+        talk.system = system_parts(system, scope, path)
+        return
+    known: _Known | None = system.made.get(_Known)
+    if known is None:
+        theirs, scope.notes = scope.notes, Notes()
+        parts = system_parts(system, scope, path)
+        content = Raw(msgspec.json.encode(JOIN.join(part.text for part in parts)))
+        known = system.made[_Known] = _Known(parts, content, scope.notes)
+        scope.notes = theirs
+    scope.notes.repeat(known.notes)
+    talk.system = [*known.parts]
+    talk.known = known
+
+
+def leading(talk: Conversation[M]) -> str | list[Part] | Raw:
+    """What is told before all messages: :func:`joined`, or the JSON of it."""
+    known = talk.known
+    return known.content if known and len(known.parts) == len(talk.system) else joined(talk.system, talk.scope)
 
 
 def system_parts(content: str | list[Block] | None, scope: Scope, path: Path) -> list[TextPart]:

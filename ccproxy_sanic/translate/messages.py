@@ -11,7 +11,7 @@ from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.translate import conversation, results
 from ccproxy_sanic.translate.adjustments import Path
 from ccproxy_sanic.translate.assistant import ChatDraft
-from ccproxy_sanic.translate.conversation import JOIN, NO_PREFILL, Conversation, SideWriter, joined
+from ccproxy_sanic.translate.conversation import JOIN, NO_PREFILL, Conversation, SideWriter, joined, leading
 from ccproxy_sanic.translate.scope import Scope, is_marked
 from ccproxy_sanic.wire.anthropic import Block, MessagesRequest
 from ccproxy_sanic.wire.openai_chat import ChatMessage, Part, TextPart
@@ -31,8 +31,7 @@ def translate(req: MessagesRequest, scope: Scope) -> Talk:
 def finished(talk: Talk) -> list[ChatMessage]:
     """All messages, the system prompt first."""
     if talk.system:
-        content = joined(talk.system, talk.scope)
-        talk.messages.insert(0, ChatMessage(talk.scope.profile.system_role, content))
+        talk.messages.insert(0, ChatMessage(talk.scope.profile.system_role, leading(talk)))
     return talk.messages
 
 

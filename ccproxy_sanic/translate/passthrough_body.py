@@ -1,12 +1,11 @@
 """The request for an upstream that speaks Messages itself: the client's own bytes.
 
 Rule: every byte stays but for the model's name and for what this upstream is known to refuse: thinking that carries our
-signature, and lone surrogates (protocol.md 1.3 V15, 2.3).
+signature, other providers' tool call ids, and lone surrogates (protocol.md 1.3 V15, 2.1.5, 2.3).
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import msgspec
@@ -16,10 +15,11 @@ from ..wire import spans
 from ..wire.anthropic_reply import encode
 from ..wire.mending import replace_lone_surrogates
 from ..wire.spans import Edit, Member
+from . import passthrough_ids
 from .adjustments import Adjustment, Notes, Path
 from .carrier import PREFIX
 
-_ours_in: Final = re.compile(re.escape(PREFIX).encode()).search  # twice as fast as bytes.find on prose
+_OURS: Final = PREFIX.encode()
 # Claude Code's own words for a turn without content; the real API refuses an empty one.
 _FILLED: Final = b'[{"type":"text","text":"(no content)"}]'
 _DISABLED: Final = b'{"type":"disabled"}'
@@ -47,14 +47,21 @@ _role: Final = msgspec.json.Decoder(_Message).decode
 _thinking: Final = msgspec.json.Decoder(_Thinking).decode
 
 
-def body_for(raw: bytes, model: str) -> tuple[bytes, list[Adjustment]]:
+def body_for(raw: bytes, model: str, *, own_ids: bool = True) -> tuple[bytes, list[Adjustment]]:
     """``raw``, a decoded and valid request, with ``model`` in the place of the client's, and what else was changed.
 
-    A key ``model`` that is there twice is replaced twice: servers differ in which one they take.  Raises
-    InvalidRequest (400): no JSON object, or one without a model.
+    ``own_ids``: the upstream takes tool ids of Anthropic's own form only (protocol.md 2.1.5).  A key ``model`` that is
+    there twice is replaced twice: servers differ in which one they take.  Raises InvalidRequest (400): no JSON object,
+    or one without a model.
     """
     notes = Notes()
     raw, found = _members(raw, notes)
+    if own_ids and passthrough_ids.suspected(raw):
+        try:
+            raw = passthrough_ids.replaced(raw, found, notes)
+        except (*_ERRORS, ValueError) as error:
+            raise _not_json(error) from None
+        found = spans.members(raw)
     edits = [Edit(start, end, encode(model)) for key, start, end in found if key == "model"]
     if not edits:
         raise InvalidRequest("model: Field required")
@@ -64,6 +71,10 @@ def body_for(raw: bytes, model: str) -> tuple[bytes, list[Adjustment]]:
         except (*_ERRORS, ValueError) as error:  # the first look does not decode what it carries
             raise _not_json(error) from None
     return spans.edited(raw, edits), notes.found
+
+
+def _ours_in(text: bytes) -> bool:
+    return text.rfind(_OURS) >= 0  # on prose twice as fast as a pattern, find or ``in``
 
 
 def _members(raw: bytes, notes: Notes) -> tuple[bytes, list[Member]]:

@@ -18,7 +18,7 @@ from .arguments import whole
 from .reply_spec import ReplySpec
 from .stop import Stop
 from .stream import StreamTranslator
-from .whole_reply import Reply, is_whole, message_of, reply_of
+from .whole_reply import Reply, is_whole, message_of, plain_message, reply_of
 
 __all__ = ["Reply", "to_message"]
 
@@ -35,6 +35,9 @@ _MEMBERS: Final = {
 
 def to_message(body: bytes, spec: ReplySpec) -> Reply:
     """Raises ProxyError: not JSON, an error object in spite of the status, or no choices."""
+    reply = plain_message(body, spec)
+    if reply is not None:
+        return reply
     body = body.lstrip(b"\xef\xbb\xbf \t\r\n")
     if body.startswith(JSON_HEADS):
         chunks, _ = decode_body(body)

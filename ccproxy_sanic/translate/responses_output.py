@@ -33,7 +33,10 @@ KINDS: Final[dict[str, Kind]] = {
 
 
 class Item:
-    """One item.  ``pending`` holds the pieces that are not written yet, each with whether it is a refusal."""
+    """One item; only a call has a ``slot``.
+
+    ``pending`` holds the pieces that are not written yet, each with whether it is a refusal.
+    """
 
     __slots__ = (
         "_heard",
@@ -67,7 +70,8 @@ class Item:
         self.refused: list[str] = []
         self.phase: str | None = None  # of a message
         self.carried: dict[str, str] = {}  # of a reasoning item, for the signature
-        self.slot = Slot(index)  # of a call
+        if kind == CALL:
+            self.slot = Slot(index)
         self.custom = False
         self.over = False  # the call's block is closed
         self._heard: set[tuple[str, int]] = set()  # parts of which something came
@@ -123,8 +127,9 @@ class Item:
         self.id = self.id or item.id
         self.phase = item.phase or self.phase
         self.custom = self.custom or item.type == "custom_tool_call"
-        self.slot.id = self.slot.id or (item.call_id or item.id or "").strip()
-        self.slot.take_name(item.name, declared)
+        if self.kind == CALL:
+            self.slot.id = self.slot.id or (item.call_id or item.id or "").strip()
+            self.slot.take_name(item.name, declared)
 
     def finish(self, item: OutputItem, declared: frozenset[str]) -> None:
         """The item as it is at its end."""
@@ -155,7 +160,7 @@ class Items:
 
     def __init__(self) -> None:
         self._any = False  # whether there is an item
-        self._of: dict[Kind, list[Item]] = {kind: [] for kind in _KINDS}
+        self._of: dict[Kind, list[Item]] = {MESSAGE: [], REASONING: [], CALL: []}
         self._by_id: dict[tuple[Kind, str], Item] = {}
         self._by_index: dict[tuple[Kind, int], Item] = {}  # the newest with that index
 

@@ -6,8 +6,6 @@ is read, not what was asked for (some servers always stream).
 
 from __future__ import annotations
 
-from typing import Final
-
 from ..errors import Garbled
 from .block_list import BlockList
 from .reply_spec import ReplySpec
@@ -17,18 +15,19 @@ from .whole_reply import Reply, reply_of
 
 __all__ = ["Reply", "to_message"]
 
-_HEADS: Final = (*JSON_HEADS, *SSE_HEADS)
-
 
 def to_message(body: bytes, spec: ReplySpec) -> Reply:
     """Raises ProxyError: not JSON, an error object in spite of the status, an answer that failed or has no output."""
     body = body.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if not body.startswith(_HEADS):
-        raise Garbled(NOT_JSON)
     blocks = BlockList(spec)
     machine = ResponsesTranslator(spec, blocks)
-    machine.feed(body)
-    machine.close()
+    if body.startswith(JSON_HEADS):
+        machine.whole(body)
+    elif body.startswith(SSE_HEADS):
+        machine.feed(body)
+        machine.close()
+    else:
+        raise Garbled(NOT_JSON)
     if machine.fault is not None or machine.stop is None:
         raise machine.fault or Garbled(NO_OUTPUT)
     return reply_of(

@@ -16,7 +16,7 @@ from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.profiles.model import Profile
 from ccproxy_sanic.translate import answer_format, effort, fields, responses_input, tools, validate
 from ccproxy_sanic.translate.adjustments import Notes
-from ccproxy_sanic.translate.conversation import joined
+from ccproxy_sanic.translate.conversation import leading
 from ccproxy_sanic.translate.fields import Translated
 from ccproxy_sanic.translate.scope import Scope, Unsign
 from ccproxy_sanic.translate.tool_names import Names
@@ -139,11 +139,11 @@ def _instruct(out: ResponsesRequest, talk: responses_input.Talk) -> None:
     """The system prompt; where it has cache marks it is a message, because instructions have no parts."""
     if not talk.system:
         return
-    instructions = joined(talk.system, talk.scope)
-    if isinstance(instructions, str):
-        out.instructions = instructions
-    else:
+    instructions = leading(talk)
+    if isinstance(instructions, list):
         out.input.insert(0, responses_input.developer(talk.system, talk.scope))
+    else:
+        out.instructions = instructions
 
 
 def _function(tool: ChatTool) -> FunctionTool:

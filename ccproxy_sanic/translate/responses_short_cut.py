@@ -31,8 +31,8 @@ class ShortCut:
     def __init__(self, writer: BlockWriter, turns: Turns) -> None:
         self._writer, self._turns = writer, turns
         self._item: Item | None = None  # whose block is simply growing
-        self._last = Event()  # what the next delta must be like
-        self._common = Common(_TEXTS, _READ, self._says)
+        self._last: Event | None = None  # what the next delta must be like
+        self._common: Common | None = None
 
     def forget(self) -> None:
         self._item = None
@@ -42,13 +42,13 @@ class ShortCut:
         if not self._turns.is_growing(item):
             return
         if not self._is_like(event):
-            self._last, self._common = event, Common(_TEXTS, _READ, self._says)
+            self._last, self._common = event, None
         self._item = item
 
     def copy(self, payloads: list[bytes], at: int) -> int:
         """Copies the run of common events that begins at ``at``; returns the index of the first other one."""
-        item, shape = self._item, self._common.shape
-        if item is None or shape is None or not self._writer.framed:
+        item, common = self._item, self._common
+        if item is None or common is None or (shape := common.shape) is None or not self._writer.framed:
             return at
         texts = shape.texts(payloads, at)
         if item.kind == CALL:
@@ -65,6 +65,8 @@ class ShortCut:
         if item is None or not text or not self._is_like(event) or (item.kind == CALL and not item.grow(text)):
             return False
         self._writer.more(text)
+        if self._common is None:
+            self._common = Common(_TEXTS, _READ, self._says)
         self._common.learn(payload)
         self._close_if_whole(item)
         return True
@@ -85,7 +87,8 @@ class ShortCut:
     def _is_like(self, event: Event) -> bool:
         last = self._last
         return (
-            event.type == last.type
+            last is not None
+            and event.type == last.type
             and event.output_index == last.output_index
             and event.item_id == last.item_id
             and event.content_index == last.content_index

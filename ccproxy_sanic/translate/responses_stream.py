@@ -148,7 +148,7 @@ class ResponsesTranslator:
         if self._over:
             return b""
         if self._opening is not None and (body := self._opening.body) is not None:
-            self._plain(body)
+            self.whole(body)
         else:
             try:
                 self._payloads(self._splitter.flush())
@@ -163,8 +163,8 @@ class ResponsesTranslator:
 
     # what comes in
 
-    def _plain(self, body: bytes) -> None:
-        """A server that answers JSON to a stream request: one response, an error, or events one after the other."""
+    def whole(self, body: bytes) -> None:
+        """A body that is JSON: one response, an error, or events one after the other."""
         try:
             response = decode_response(body)
             if response is None:

@@ -173,6 +173,8 @@ class Turns:
         return item.phase == COMMENTARY or (item.phase is not None and before == COMMENTARY)
 
     def _leave(self) -> None:
+        if self._open is None:
+            return
         self._flow.leave()
         self._writer.close()
         self._open = None

@@ -36,6 +36,8 @@ REPAIRS: Final = (
     Repair("responses", _words(r"encrypted content is not supported"), {"encrypted_reasoning": False}),
     # it was made for another organisation, or another key: this history has to go on without it
     Repair("responses", _words(r"encrypted content .{0,200}could not be"), {"encrypted_reasoning": False}, False),
+    # ids of another provider, from before this one was asked
+    Repair("messages", _words(r"tool_use(?:_id|\.id).{0,80}should match pattern"), {"tool_ids": "anthropic"}),
 )
 _STATUSES: Final = (400, 404)
 _LOOKED_AT: Final = 2_000  # characters

@@ -7,7 +7,7 @@ end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum, auto
 from typing import Final
 
@@ -26,6 +26,8 @@ class Finish(Enum):
     NORMAL = auto()
     ERROR = auto()
     OVERLOADED = auto()
+
+    __hash__ = object.__hash__  # Enum's own is a Python call: sets of these are looked at for every answer
 
 
 # finish_reason in lower case -> what it means.  Normal ends (stop, tool_calls, function_call, end_turn, eos, abort,
@@ -48,7 +50,12 @@ FINISH: Final = {
     "network_error": Finish.ERROR,  # Z.ai
     "insufficient_system_resource": Finish.OVERLOADED,  # DeepSeek
 }
-_NOT_YET: Final = frozenset({"null", "None"})
+# The same as upstreams write it as a rule, and None as long as they have not finished: some write that as text.
+_USUAL: Final[dict[str, Finish | None]] = {
+    **dict.fromkeys(("", "null", "None")),
+    **dict.fromkeys(("stop", "tool_calls"), Finish.NORMAL),
+    **FINISH,
+}
 CUTS: Final = frozenset({Finish.LENGTH, Finish.CONTEXT, Finish.FILTER})  # what the model was writing is not whole
 
 # in order of precedence, behind a refusal's text
@@ -65,32 +72,40 @@ class Stop(msgspec.Struct, frozen=True):
     details: StopDetails | None = None
 
 
+_END_TURN: Final = Stop("end_turn")
+_TOOL_USE: Final = Stop("tool_use")
+
+
 def meaning(finish_reason: str | None) -> Finish | None:
-    """None as long as the upstream has not finished; some write that as text."""
-    if not finish_reason or finish_reason in _NOT_YET:
+    """None as long as the upstream has not finished."""
+    if finish_reason is None:
         return None
+    if finish_reason in _USUAL:
+        return _USUAL[finish_reason]
     return FINISH.get(finish_reason.lower(), Finish.NORMAL)
 
 
 def matched(choice: Choice, stop_sequences: Sequence[str]) -> str | None:
     """The client's stop sequence that the server says it met (vLLM, SGLang); token ids and the server's own stops are
     not."""
+    if choice.stop_reason is None and choice.matched_stop is None:
+        return None
     for named in (choice.stop_reason, choice.matched_stop):
         if isinstance(named, str) and named in stop_sequences:
             return named
     return None
 
 
-def decide(finishes: set[Finish], refusal: str, tools: int, sequence: str | None) -> Stop:
+def decide(finishes: Collection[Finish], refusal: str, tools: int, sequence: str | None) -> Stop:
     """``tools`` counts the tool_use blocks of the answer."""
-    if refusal.strip():
+    if refusal and not refusal.isspace():
         return Stop("refusal", None, StopDetails(refusal))
-    for finish, reason in _REASONS:
-        if finish in finishes:
-            return Stop(reason, None, StopDetails(FILTERED) if finish is Finish.FILTER else None)
+    if not CUTS.isdisjoint(finishes):
+        finish, reason = next(row for row in _REASONS if row[0] in finishes)
+        return Stop(reason, None, StopDetails(FILTERED) if finish is Finish.FILTER else None)
     if tools:
-        return Stop("tool_use")
-    return Stop("end_turn") if sequence is None else Stop("stop_sequence", sequence)
+        return _TOOL_USE
+    return _END_TURN if sequence is None else Stop("stop_sequence", sequence)
 
 
 class Cutter:

@@ -36,7 +36,9 @@ from .whole_reply import calls_of, events_of, fault_in, is_whole, message_of
 TRUNCATED: Final = "The upstream stream ended before it was complete"
 TOO_LONG: Final = "The upstream sent an event that is too long"
 SILENT: Final = "The upstream ended its stream without an answer"
+DONE: Final = b"[DONE]"
 ENDLESS: Final = "The model's tool arguments go on in whitespace without an end"
+_NOTHING: Final = Delta()
 
 
 class StreamTranslator:
@@ -46,30 +48,32 @@ class StreamTranslator:
     ``fault`` is set instead of raised, so that frames made before it are not lost; nothing comes after it.
     """
 
+    # as most streams leave them, and all have them at first
+    _tools = 0  # tool_use blocks started
+    _matched: str | None = None  # the stop string that the upstream says it met
+    _ended = False  # the newest chunk brought usage and no content: the upstream said its last word
+    _counted = False  # usage came under its own name
+    _tier: str | None = None
+    fault: ProxyError | None = None
+    started = False
+    done = False
+    stop_reason: str | None = None
+    finish_reason: str | None = None  # the upstream's last one
+    upstream_id: str | None = None
+    upstream_model: str | None = None
+
     def __init__(self, spec: ReplySpec) -> None:
         self._spec = spec
         self._splitter = Splitter()
         self._opening: Opening | None = Opening()  # until the answer is known to be an event stream
         self._writer = BlockWriter(spec)
         self._slots = Slots(spec)
-        self._tools = 0  # tool_use blocks started
         self._flow = TextFlow(spec, self._writer)
         self._queue: list[tuple[Callable[..., None], tuple[Any, ...]]] = []  # waits for an open tool block
         self._short_cut = ShortCut(self._writer, self._flow, self._slots)
         self._finishes: set[Finish] = set()
-        self._matched: str | None = None  # the stop string that the upstream says it met
         self._refusal: list[str] = []
-        self._ended = False  # the newest chunk brought usage and no content: the upstream said its last word
-        self._counted = False  # usage came under its own name
-        self._tier: str | None = None
-        self.fault: ProxyError | None = None
-        self.started = False
-        self.done = False
         self.usage = Usage()
-        self.stop_reason: str | None = None
-        self.finish_reason: str | None = None  # the upstream's last one
-        self.upstream_id: str | None = None
-        self.upstream_model: str | None = None
 
     def __repr__(self) -> str:
         state = "done" if self.done else "fault" if self.fault else "started" if self.started else "new"
@@ -99,6 +103,10 @@ class StreamTranslator:
         except ValueError:
             self.fault = Garbled(TOO_LONG)
             return b""
+        if len(payloads) == 1 and (frame := self._short_cut.one(payloads)) is not None:
+            self._ended = False
+            self._tier = self._short_cut.tier or self._tier
+            return frame
         self._events(payloads)
         return self._writer.take()
 
@@ -147,6 +155,9 @@ class StreamTranslator:
                 continue
             payload = payloads[at]
             at += 1
+            if payload == DONE:
+                self._chunks([], True)
+                return
             try:
                 chunk = decode_chunk(payload)
             except DECODE_ERRORS:
@@ -225,7 +236,10 @@ class StreamTranslator:
     def _choice(self, choice: Choice) -> None:
         delta = choice.delta if choice.delta is not None else choice.message
         if delta is not None:
-            self._delta(delta)
+            if delta != _NOTHING:
+                self._delta(delta)
+            if self._stopped() and self.fault is None:
+                self._finish()
         self._matched = stop.matched(choice, self._spec.stop_sequences) or self._matched
         finish = stop.meaning(choice.finish_reason)
         if finish is not None:  # row 9
@@ -245,8 +259,6 @@ class StreamTranslator:
             self._ended = False
             if not self._stopped() and self.fault is None:
                 self._tool(call)
-        if self._stopped() and self.fault is None:
-            self._finish()
 
     def _put(self, write: Callable[..., None], *args: Any) -> None:
         """Writes now, or behind the tool block whose arguments are not whole yet."""
@@ -312,6 +324,17 @@ class StreamTranslator:
     def _finish(self) -> None:
         if not self._writer.in_tool:
             self._flow.leave()
+        if self._slots.current() is not None:
+            self._end_calls()
+        if self._queue:
+            self._unqueue()
+            self._flow.leave()
+        why = self._why()
+        self.stop_reason = why.reason
+        self._writer.end(why, self.usage)
+        self.done = True
+
+    def _end_calls(self) -> None:
         end = self._end_of_calls()
         while not self._stopped() and (slot := self._slots.current()) is not None:
             self._slots.next()
@@ -320,12 +343,6 @@ class StreamTranslator:
             self._writer.arguments(slot.unsent())
             self._writer.arguments(slot.ending(end))
             self._writer.close()
-        self._unqueue()
-        self._flow.leave()
-        why = self._why()
-        self.stop_reason = why.reason
-        self._writer.end(why, self.usage)
-        self.done = True
 
     def _why(self) -> Stop:
         return stop.decide(self._finishes, "".join(self._refusal), self._tools, self._flow.matched or self._matched)

@@ -147,7 +147,7 @@ class Slots:
         self._turn = 0  # the first unfinished one: only this one streams
         self._by_index: dict[int, Slot] = {}  # the newest with that index
         self._by_id: dict[str, Slot] = {}
-        self._ids = set(spec.used_tool_ids)
+        self._ids: set[str] = set()  # given to the client beside those in the request's history
 
     def take(self, call: ToolCall) -> Slot:
         """Puts a delta where it belongs; returns the slot."""
@@ -214,7 +214,7 @@ class Slots:
 
     def unique(self, call_id: str) -> str:
         """The id as the client gets it: never empty, never one it has seen (Claude Code would lose the call)."""
-        if not call_id or call_id in self._ids:
+        if not call_id or call_id in self._ids or call_id in self._spec.used_tool_ids:
             call_id = self._spec.new_tool_id()
         self._ids.add(call_id)
         return call_id

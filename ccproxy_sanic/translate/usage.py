@@ -6,22 +6,23 @@ is below 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
 
 from ..wire.anthropic_reply import OutputDetails, UsageReply
-from ..wire.openai_chat_reply import Chunk
+from ..wire.openai_chat_reply import Chunk, Counts
 
-# Responses's name -> the one of Chat Completions; what they count is the same (protocol.md 8)
+# Chat Completions' name -> Responses's; what they count is the same (protocol.md 8)
 _RESPONSES: Final = {
-    "input_tokens": "prompt_tokens",
-    "input_tokens_details": "prompt_tokens_details",
-    "output_tokens": "completion_tokens",
-    "output_tokens_details": "completion_tokens_details",
+    "prompt_tokens": "input_tokens",
+    "prompt_tokens_details": "input_tokens_details",
+    "completion_tokens": "output_tokens",
+    "completion_tokens_details": "output_tokens_details",
 }
+_NUMBERS: Final = (int, float, str)
 _FAST: Final = frozenset({"priority", "fast"})
 
 
@@ -74,25 +75,51 @@ def fallback(chunk: Chunk) -> Mapping[str, Any] | None:
     return None
 
 
-def read(usage: Mapping[str, Any], tier: str | None) -> Usage:
+def read(usage: Mapping[str, Any], tier: str | None, names: Iterable[str] = _RESPONSES) -> Usage:
     """A :class:`Usage` from an upstream's usage object; wrong types count as 0."""
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    details = _inner(usage, "prompt_tokens_details")
-    written = _count(details.get("cache_write_tokens"))
+    prompt, prompt_details, completion, completion_details = names
+    details = _inner(usage, prompt_details)
     cached = _count(details.get("cached_tokens"))
-    cached = cached or _count(usage.get("prompt_cache_hit_tokens")) or _count(usage.get("cached_tokens"))
-    thinking = _count(_inner(usage, "completion_tokens_details").get("reasoning_tokens"))
-    if thinking and _count(usage.get("total_tokens")) == prompt + completion + thinking:
+    return _totals(
+        _count(usage.get(prompt)),
+        _count(usage.get(completion)),
+        _count(usage.get("total_tokens")),
+        cached or _count(usage.get("prompt_cache_hit_tokens")) or _count(usage.get("cached_tokens")),
+        _count(details.get("cache_write_tokens")),
+        _count(_inner(usage, completion_details).get("reasoning_tokens")),
+        tier,
+    )
+
+
+def read_counts(counts: Counts, tier: str | None) -> Usage:
+    """The same from a usage object that is as documented."""
+    prompt, completion = counts.prompt_tokens_details, counts.completion_tokens_details
+    cached = prompt.cached_tokens if prompt is not None else 0
+    return _totals(
+        counts.prompt_tokens,
+        counts.completion_tokens,
+        counts.total_tokens,
+        cached or counts.prompt_cache_hit_tokens or counts.cached_tokens or 0,
+        (prompt.cache_write_tokens or 0) if prompt is not None else 0,
+        (completion.reasoning_tokens or 0) if completion is not None else 0,
+        tier,
+    )
+
+
+def _totals(
+    prompt: int, completion: int, total: int, cached: int, written: int, thinking: int, tier: str | None
+) -> Usage:
+    if thinking and total == prompt + completion + thinking:
         completion += thinking  # xAI's style: completion leaves reasoning out
+    fresh = prompt - cached - written
     return Usage(
-        max(0, prompt - cached - written), written, cached, completion, thinking or None, service_tier(tier), known=True
+        fresh if fresh > 0 else 0, written, cached, completion, thinking or None, service_tier(tier), known=True
     )
 
 
 def read_responses(usage: Mapping[str, Any], tier: str | None) -> Usage:
     """The same from the usage of a Responses answer; servers that give it Chat Completions' names are understood."""
-    renamed = {name: usage[theirs] for theirs, name in _RESPONSES.items() if theirs in usage}
-    return read({**usage, **renamed}, tier)
+    return read(usage, tier, [theirs if theirs in usage else name for name, theirs in _RESPONSES.items()])
 
 
 def service_tier(upstream: str | None) -> str | None:
@@ -107,7 +134,9 @@ def _inner(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if type(value) is int:  # nearly always; the rest costs five times as much
+        return value if value > 0 else 0
+    if not value or isinstance(value, bool) or not isinstance(value, _NUMBERS):
         return 0
     try:
         return max(0, int(value))

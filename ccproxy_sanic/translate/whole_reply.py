@@ -13,7 +13,7 @@ import msgspec
 from ..errors import Garbled, ProxyError, Refused
 from ..wire import anthropic_reply as wire
 from ..wire.anthropic_reply import ContentBlock, Message, TextBlock, ThinkingBlock, ToolUseBlock, encode
-from ..wire.openai_chat_reply import Chunk, Delta, ToolCall, error_of
+from ..wire.openai_chat_reply import DECODE_ERRORS, Chunk, Delta, ToolCall, decode_completion, error_of
 from . import reasoning, stop, usage
 from .arguments import whole
 from .faults import from_stream_error
@@ -25,6 +25,7 @@ from .usage import Usage
 NO_CHOICES: Final = "The upstream's answer has no choices"
 _FAILED: Final = {"message": "The upstream reported an error instead of finishing its answer"}
 _NO_CAPACITY: Final = "The upstream has no capacity for this request at the moment"
+_FAULTS: Final = frozenset({Finish.ERROR, Finish.OVERLOADED})
 
 
 class Reply(msgspec.Struct):
@@ -51,6 +52,8 @@ def fault_in(chunk: Chunk) -> ProxyError | None:
             continue
         if choice.error:
             return from_stream_error(choice.error)
+        if choice.finish_reason is None:
+            continue
         finish = stop.meaning(choice.finish_reason)
         if finish is Finish.ERROR:
             return from_stream_error(_FAILED)
@@ -68,7 +71,24 @@ def calls_of(delta: Delta) -> Sequence[ToolCall]:
 
 def is_whole(chunk: Chunk) -> bool:
     """Whether this is a completion (or anything else without choices) and not a chunk of a stream."""
-    return all(choice.delta is None for choice in chunk.choices or ())
+    for choice in chunk.choices or ():  # noqa: SIM110  # half the cost of all() with a generator
+        if choice.delta is not None:
+            return False
+    return True
+
+
+def plain_message(body: bytes, spec: ReplySpec) -> Reply | None:
+    """The message of an answer that is nothing out of the ordinary, in a third of the time; None: see what it is."""
+    try:
+        completion = decode_completion(body)
+    except DECODE_ERRORS:
+        return None
+    (choice,) = completion.choices
+    finish = stop.meaning(choice.finish_reason)
+    if finish in _FAULTS:
+        return None
+    totals = usage.read_counts(completion.usage, completion.service_tier)
+    return _composed(choice.message, finish, None, totals, choice.finish_reason, completion.id, completion.model, spec)
 
 
 def message_of(completion: Chunk, spec: ReplySpec) -> Reply:
@@ -79,30 +99,52 @@ def message_of(completion: Chunk, spec: ReplySpec) -> Reply:
     if not completion.choices:
         raise Garbled(NO_CHOICES)
     choice = completion.choices[0]
-    delta = choice.message or choice.delta or Delta()
+    found = usage.reported(completion) or usage.fallback(completion)
+    return _composed(
+        choice.message or choice.delta or Delta(),
+        stop.meaning(choice.finish_reason),
+        stop.matched(choice, spec.stop_sequences),
+        Usage() if found is None else usage.read(found, completion.service_tier),
+        choice.finish_reason,
+        completion.id,
+        completion.model,
+        spec,
+    )
+
+
+def _composed(
+    delta: Delta,
+    finish: Finish | None,
+    matched: str | None,
+    totals: Usage,
+    finish_reason: str | None,
+    upstream_id: str | None,
+    upstream_model: str | None,
+    spec: ReplySpec,
+) -> Reply:
     said = reasoning.read(delta)
-    if spec.think_tags:
+    if spec.think_tags and said.text.lstrip().startswith("<"):
         tags = reasoning.ThinkTags()
         (thought, text), (late, rest) = tags.feed(said.text), tags.flush()
         said.reasoning, said.text = said.reasoning + thought + late, text + rest
     calls = calls_of(delta)
-    matched = stop.matched(choice, spec.stop_sequences)
     if spec.enforce_stops:
         cutter = Cutter(spec.enforce_stops)
         said.text, met = cutter.feed(said.text)
         said.text += cutter.flush()
         if met is not None:  # nothing after it would have been written
             matched, said.refusal, calls = met, "", ()
-    finish = stop.meaning(choice.finish_reason)
-    finishes = set() if finish is None else {finish}
-    tools, thoughts = _tools(calls, spec, cut=bool(finishes & stop.CUTS))
-    blocks: list[ContentBlock] = [*_thinking(said, thoughts, spec)]
-    blocks += [TextBlock(text) for text in (said.text, said.refusal) if text.strip()]
+    tools, thoughts = _tools(calls, spec, cut=finish in stop.CUTS) if calls else ([], {})
+    blocks: list[ContentBlock] = []
+    if said.reasoning or said.details or thoughts:
+        blocks += _thinking(said, thoughts, spec)
+    if said.text and not said.text.isspace():
+        blocks.append(TextBlock(said.text))
+    if said.refusal and not said.refusal.isspace():
+        blocks.append(TextBlock(said.refusal))
     blocks += tools
-    found = usage.reported(completion) or usage.fallback(completion)
-    totals = Usage() if found is None else usage.read(found, completion.service_tier)
-    why = stop.decide(finishes, said.refusal, len(tools), matched)
-    return reply_of(spec, blocks, why, totals, choice.finish_reason, completion.id, completion.model)
+    why = stop.decide(() if finish is None else (finish,), said.refusal, len(tools), matched)
+    return reply_of(spec, blocks, why, totals, finish_reason, upstream_id, upstream_model)
 
 
 def reply_of(
@@ -152,18 +194,17 @@ def _tools(calls: Sequence[ToolCall], spec: ReplySpec, *, cut: bool) -> tuple[li
     for call in calls:
         function, custom = call.function, call.custom
         name = ((function and function.name) or (custom and custom.name) or "").strip()
-        if not name and len(spec.tools) == 1:
-            (name,) = spec.tools
         if not name:
-            continue
+            if len(spec.tools) != 1:
+                continue
+            (name,) = spec.tools
         if function is not None:
             text = whole(_text_of(function.arguments), cut=cut)
         else:
             text = encode({"input": (custom and custom.input) or ""}).decode()
         tool_id = ids.unique((call.id or "").strip())
         blocks.append(ToolUseBlock(tool_id, ids.client_name(name), msgspec.Raw(text.encode())))
-        signature = reasoning.thought_signature(call)
-        if signature is not None:
+        if call.extra_content is not None and (signature := reasoning.thought_signature(call)) is not None:
             thoughts[tool_id] = signature
     return blocks, thoughts
 

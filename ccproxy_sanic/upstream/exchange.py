@@ -202,10 +202,13 @@ def _translate(exc: Exception, provider: str, deadlines: Deadlines, *, began: bo
         return errors.Garbled(f"{provider} answered something that is not HTTP/1.1")
     if isinstance(exc, (httpx.LocalProtocolError, httpx.InvalidURL)):
         return errors.Bug(f"The request to {provider} could not be written as HTTP")
-    return errors.Unreachable(f"Could not connect to {provider}{_why(exc)}")
+    through = " through its proxy" if isinstance(exc, httpx.ProxyError) else ""
+    return errors.Unreachable(f"Could not connect to {provider}{through}{_why(exc)}")
 
 
 def _why(exc: BaseException | None) -> str:
+    if isinstance(exc, httpx.ProxyError) and (status := str(exc)[:3]).isdigit():  # its answer to CONNECT
+        return f": it answered {status}"
     while exc is not None:
         if isinstance(exc, ssl.SSLCertVerificationError):
             # OpenSSL's words up to the comma: what follows may be the name that was looked for.

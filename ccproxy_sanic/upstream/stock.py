@@ -1,10 +1,12 @@
-"""httpx's own engine: for a proxy in between, or in doubt about ours.
+"""httpx's own engine: for a proxy in between, for HTTP/2, or in doubt about ours.
 
-Rule: it is used as httpx gives it; only its words are made ours.
+Rule: it is used as httpx gives it; only its words are made ours, and what it forgets is closed.
 """
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import cast
 
@@ -38,7 +40,7 @@ class StockReply:
         except StopAsyncIteration:
             self.complete = True
             self._parts = None
-            await self._stream.aclose()
+            await self._close()
             raise
 
     async def flow(self, sink: Callable[[bytes], bool]) -> bool:
@@ -50,6 +52,19 @@ class StockReply:
             if not sink(part):
                 return True
 
+    async def _close(self) -> None:
+        """In a task of its own, because httpcore 1.0.9 forgets a connection whose closing is cancelled."""
+        closed = asyncio.Event()
+
+        async def close() -> None:
+            try:
+                await self._stream.aclose()
+            finally:
+                closed.set()
+
+        self._closer(close())
+        await closed.wait()
+
     def rest(self) -> bytes:
         return b""
 
@@ -58,26 +73,69 @@ class StockReply:
         self._closer(self._stream.aclose())
 
 
-class StockTransport(httpx.AsyncHTTPTransport, EngineTransport):
-    async def send(self, head: Head, body: bytes, deadlines: Deadlines, closer: Closer | None) -> StockReply:
-        if closer is None:
-            raise TypeError("httpx's engine closes asynchronously and needs a closer")
-        timeout = {
+class Sending(httpx.AsyncByteStream):
+    """A body, and the deadlines of its request as httpcore looks them up: the answer's begins when the body is asked
+    for.  Until then there is a connection to make, and the answer that is read may be that of a proxy to CONNECT."""
+
+    def __init__(self, body: bytes, deadlines: Deadlines) -> None:
+        self.begun = False
+        self.timeout = {
             "connect": deadlines.connect,
-            "read": deadlines.first_byte,
+            "read": deadlines.connect,
             "write": deadlines.write,
             "pool": None,
         }
+        self._body, self._first_byte = body, deadlines.first_byte
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.begun = True
+        self.timeout["read"] = self._first_byte
+        yield self._body
+
+
+class StockTransport(httpx.AsyncHTTPTransport, EngineTransport):
+    """``proxy`` is the URL of an HTTP proxy, with its credentials."""
+
+    def __init__(
+        self, *, verify: ssl.SSLContext, limits: httpx.Limits, proxy: httpx.Proxy | None = None, http2: bool = False
+    ) -> None:
+        super().__init__(verify=verify, limits=limits, proxy=proxy, http2=http2)
+        self._proxied = proxy is not None
+
+    async def send(self, head: Head, body: bytes, deadlines: Deadlines, closer: Closer | None) -> StockReply:
+        if closer is None:
+            raise TypeError("httpx's engine closes asynchronously and needs a closer")
+        sending = Sending(body, deadlines)
         request = httpx.Request(
             head.method,
             head.url,
             headers=[(b"host", head.url.netloc), *head.headers, (b"content-length", b"%d" % len(body))],
-            stream=httpx.ByteStream(body),
-            extensions={"timeout": timeout},
+            stream=sending,
+            extensions={"timeout": sending.timeout},
         )
-        response = await self.handle_async_request(request)
-        timeout["read"] = deadlines.idle  # httpcore looks it up again when the body is begun
+        try:
+            response = await self.handle_async_request(request)
+        except BaseException as exc:
+            self._close_forgotten(closer)
+            if isinstance(exc, httpx.ReadTimeout) and not sending.begun:
+                raise httpx.ConnectTimeout("No tunnel in time.") from exc
+            if isinstance(exc, httpx.ConnectError) and self._proxied:
+                raise httpx.ProxyError("No connection.") from exc
+            raise
+        sending.timeout["read"] = deadlines.idle  # httpcore looks it up again when the body is begun
         return StockReply(response, closer)
+
+    def _close_forgotten(self, closer: Closer) -> None:
+        """Close the connections that are in use by no request.
+
+        httpcore 1.0.9 leaves them open, and counts them busy for ever, when a request is cancelled before it got to its
+        connection (httpcore#1093), and when the TLS handshake in a tunnel fails or is cancelled.
+        """
+        held = {request.connection for request in self._pool._requests}
+        for connection in self._pool.connections:
+            if connection not in held and not connection.is_idle() and not connection.is_closed():
+                self._pool._connections.remove(connection)
+                closer(connection.aclose())
 
     def statistics(self) -> Statistics:
         connections = self._pool.connections

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import httpx
 
 from ccproxy_sanic.context import HOP_HEADER
-from ccproxy_sanic.upstream.engine import Deadlines
+from ccproxy_sanic.upstream.engine import Deadlines, EngineTransport
 from ccproxy_sanic.upstream.head import Head, Headers
 
 Api = Literal["chat", "responses", "messages"]
@@ -24,19 +24,21 @@ _QUERIES: Final = ("", "beta=true")  # of which the heads are kept: any other is
 
 
 class Target:
-    """One upstream: its name in logs and errors (never its address), URLs, headers and deadlines.
+    """One upstream: its name in logs and errors (never its address), what carries its requests, URLs, headers and
+    deadlines.
 
     ``api`` and ``profile`` are what the user forces, None where the profile decides; of several ``keys`` one goes with
     a request, an upstream without any gets none.
     """
 
-    __slots__ = ("_fixed", "_heads", "api", "base_url", "deadlines", "keys", "name", "profile")
+    __slots__ = ("_fixed", "_heads", "api", "base_url", "deadlines", "keys", "name", "profile", "transport")
 
     def __init__(
         self,
         name: str,
         base_url: str,
         *,
+        transport: EngineTransport,
         keys: tuple[str, ...] = (),
         hop: str,
         deadlines: Deadlines,
@@ -45,7 +47,7 @@ class Target:
         api: Api | None = None,
     ) -> None:
         self.name, self.base_url, self.deadlines, self.keys = name, base_url.rstrip("/"), deadlines, keys
-        self.profile, self.api = profile, api
+        self.transport, self.profile, self.api = transport, profile, api
         self._heads: dict[tuple[Api, int, str, str, str, str], Head] = {}
         self._fixed: Headers = [
             (b"content-type", b"application/json"),

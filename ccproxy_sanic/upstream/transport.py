@@ -9,44 +9,66 @@ from __future__ import annotations
 import functools
 import ssl
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import httpx
 
 from ccproxy_sanic.upstream.engine import EngineTransport
 from ccproxy_sanic.upstream.h1 import H1Transport
 from ccproxy_sanic.upstream.stock import StockTransport
+from ccproxy_sanic.upstream.with_aiohttp import AiohttpTransport
 
-Engine = Literal["h1", "httpx"]
+Engine = Literal["h1", "httpx", "aiohttp"]
 
 
 @functools.lru_cache(maxsize=8)
-def tls_context(ca_file: str | None) -> ssl.SSLContext:
+def tls_context(ca_file: str | None, http2: bool = False) -> ssl.SSLContext:
     """Verifies names and chains against httpx's roots (certifi, or SSL_CERT_FILE, SSL_CERT_DIR) and ``ca_file`` (PEM)
-    besides.  Costs tens of ms, so it is built once.  Raises OSError for a file that can't be used."""
+    besides.  Costs tens of ms, so it is built once.  Raises OSError for a file that can't be used.
+
+    HTTP/2 has one of its own: httpcore offers it by changing the context, and h1 must not be taken at that word.
+    """
     context = httpx.create_ssl_context()
     if ca_file is not None:
         context.load_verify_locations(ca_file)
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["http/1.1", "h2"] if http2 else ["http/1.1"])
     return context
 
 
-def _h1(ca_file: str | None, keepalive_s: float, max_idle: int, proxy: str | None) -> EngineTransport:
-    if proxy is not None:
-        raise ValueError("The h1 engine speaks to no proxy; choose the httpx engine.")
-    return H1Transport(functools.partial(tls_context, ca_file), keepalive=keepalive_s, max_idle=max_idle)
+class _Options(NamedTuple):
+    ca_file: str | None
+    keepalive_s: float
+    max_idle: int
+    proxy: str | None
+    http2: bool
 
 
-def _httpx(ca_file: str | None, keepalive_s: float, max_idle: int, proxy: str | None) -> EngineTransport:
+def _h1(options: _Options) -> EngineTransport:
+    tls = functools.partial(tls_context, options.ca_file)
+    return H1Transport(tls, keepalive=options.keepalive_s, max_idle=options.max_idle)
+
+
+def _httpx(options: _Options) -> EngineTransport:
     # Both None: a pool with a limit dies of cancelled requests, which keep their slots (httpcore#1093), and httpcore
     # counts busy connections too when it looks for idle ones to close; so max_idle can't be kept here.
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=keepalive_s)
-    return StockTransport(verify=tls_context(ca_file), limits=limits, proxy=proxy)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=options.keepalive_s)
+    proxy: httpx.Proxy | None = None
+    if options.proxy is not None:
+        proxy = httpx.Proxy(options.proxy)
+        if proxy.url.scheme == "https":
+            proxy = httpx.Proxy(options.proxy, ssl_context=tls_context(options.ca_file))
+    verify = tls_context(options.ca_file, options.http2)
+    return StockTransport(verify=verify, limits=limits, proxy=proxy, http2=options.http2)
 
 
-_BUILDERS: Final[dict[Engine, Callable[[str | None, float, int, str | None], EngineTransport]]] = {
+def _aiohttp(options: _Options) -> EngineTransport:
+    return AiohttpTransport(tls_context(options.ca_file), keepalive=options.keepalive_s)
+
+
+_BUILDERS: Final[dict[Engine, Callable[[_Options], EngineTransport]]] = {
     "h1": _h1,
     "httpx": _httpx,
+    "aiohttp": _aiohttp,
 }
 
 
@@ -57,10 +79,44 @@ def build(
     keepalive_s: float = 120.0,
     max_idle: int = 500,
     proxy: str | None = None,
+    http2: bool = False,
 ) -> EngineTransport:
     """A fresh transport; its owner closes it with ``aclose``.
 
-    ``ca_file`` adds a certificate authority; ``proxy`` is the URL of an HTTP proxy and needs the ``httpx`` engine
-    (ValueError otherwise); ``max_idle`` is kept by ``h1`` only.
+    ``ca_file`` adds a certificate authority; ``proxy`` is the URL of an HTTP proxy, which like ``http2`` needs the
+    ``httpx`` engine (ValueError otherwise); ``max_idle`` is kept by ``h1`` only.  Raises ImportError where the
+    package of an engine, or that of HTTP/2, is not installed.
     """
-    return _BUILDERS[engine](ca_file, keepalive_s, max_idle, proxy)
+    if engine != "httpx" and (proxy is not None or http2):
+        raise ValueError(f"The {engine} engine speaks to no proxy and no HTTP/2; choose the httpx engine.")
+    return _BUILDERS[engine](_Options(ca_file, keepalive_s, max_idle, proxy, http2))
+
+
+class Transports:
+    """The transports in use, each for all upstreams that are reached in the same way.
+
+    One is made when it is first asked for, and stays until all are closed.
+    """
+
+    def __init__(self, ca_file: str | None) -> None:
+        self._ca_file = ca_file
+        self._made: dict[tuple[Engine, str | None, bool], EngineTransport] = {}
+
+    def __repr__(self) -> str:
+        return f"<Transports {list(self._made.values())}>"
+
+    def get(self, engine: Engine, proxy: str | None = None, http2: bool = False) -> EngineTransport:
+        """The transport of :func:`build` with these options.  Raises what that does."""
+        way = engine, proxy, http2
+        if (found := self._made.get(way)) is None:
+            found = self._made[way] = build(engine, ca_file=self._ca_file, proxy=proxy, http2=http2)
+        return found
+
+    @property
+    def busy(self) -> int:
+        """Connections in use."""
+        return sum(transport.statistics().busy for transport in self._made.values())
+
+    async def aclose(self) -> None:
+        for transport in self._made.values():
+            await transport.aclose()

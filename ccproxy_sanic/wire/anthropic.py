@@ -167,8 +167,8 @@ class _RepairedCount(_ReceivedCount, gc=False, kw_only=True):
     repaired: ClassVar[bool] = True
 
 
-class _Part(Struct):
-    """One field of a request, so that a fault's path is whole."""
+class _Field(Struct):
+    """One shared field by itself."""
 
     system: str | list[Block] | None = None
     tools: list[Tool] | None = None
@@ -177,10 +177,13 @@ class _Part(Struct):
 _DECODERS: Final[dict[type[_Received], msgspec.json.Decoder[Any]]] = {
     kind: msgspec.json.Decoder(kind) for kind in (_Received, _ReceivedCount, _Repaired, _RepairedCount)
 }
-_PART: Final = msgspec.json.Decoder(_Part)
-# What is remembered: how many parts, and the longest (Claude Code's: 12 to 25 tools, 40 to 100 kB; system prompt 7 kB).
-PARTS: Final = 64
-PART_BYTES: Final = 256 * 1024
+_FIELD: Final = msgspec.json.Decoder(_Field)
+_SHARED: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(_Field)
+}
+# What is remembered: how many, and the longest (Claude Code's: 12 to 25 tools in 40 to 100 kB, a prompt of 7 kB).
+SHARED: Final = 64
+SHARED_BYTES: Final = 256 * 1024
 
 
 def given(raw: Raw) -> bool:
@@ -241,22 +244,23 @@ def _typed(body: bytes, kind: type[_Received]) -> MessagesRequest:
 
 def _read(decoder: msgspec.json.Decoder[Any], body: bytes) -> MessagesRequest:
     request = decoder.decode(body)
-    request.system = _part(b'{"system":%b}' % request.system).system if request.system else None
-    request.tools = _part(b'{"tools":%b}' % request.tools).tools if request.tools else None
+    request.system = _shared("system", bytes(request.system)) if request.system else None
+    request.tools = _shared("tools", bytes(request.tools)) if request.tools else None
     found: MessagesRequest = request
     return found
 
 
-def _part(data: bytes) -> _Part:
-    return (_remembered if len(data) <= PART_BYTES else _remembered.__wrapped__)(Sampled(data))
+def _shared(field: str, data: bytes) -> Any:
+    return (_remembered if len(data) <= SHARED_BYTES else _remembered.__wrapped__)(field, Sampled(data))
 
 
-@lru_cache(PARTS)
-def _remembered(key: Sampled) -> _Part:
-    part: _Part = _PART.decode(key.data)
-    part.system = Shared(part.system) if isinstance(part.system, list) else part.system
-    part.tools = None if part.tools is None else Shared(part.tools)
-    return part
+@lru_cache(SHARED)
+def _remembered(field: str, key: Sampled) -> Any:
+    try:
+        value = _SHARED[field].decode(key.data)
+    except msgspec.ValidationError:
+        value = getattr(_FIELD.decode(b'{"%b":%b}' % (field.encode(), key.data)), field)  # the same, by its whole path
+    return Shared(value) if isinstance(value, list) else value
 
 
 def _complete(request: MessagesRequest) -> None:

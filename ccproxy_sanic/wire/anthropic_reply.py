@@ -6,6 +6,7 @@ Code resets what its start event carries (protocol.md 4.2).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -89,6 +90,7 @@ _MEMBERS: Final = {
     "tool": (b"input_json_delta", b"partial_json"),
 }
 DeltaKind = Literal["text", "thinking", "signature", "tool"]
+_rendered: Final = lru_cache(256)  # a head is made once: to find it again costs a fifth
 
 
 def message_start(message_id: str, model: str) -> bytes:
@@ -97,10 +99,12 @@ def message_start(message_id: str, model: str) -> bytes:
     return b'event: message_start\ndata: {"type":"message_start","message":' + encode(message) + b"}\n\n"
 
 
+@_rendered
 def text_start(index: int) -> bytes:
     return _START % (index, _EMPTY_TEXT)
 
 
+@_rendered
 def thinking_start(index: int) -> bytes:
     return _START % (index, _EMPTY_THINKING)
 
@@ -109,10 +113,12 @@ def tool_start(index: int, tool_id: str, name: str) -> bytes:
     return _START % (index, _EMPTY_TOOL % (encode(tool_id), encode(name)))
 
 
+@_rendered
 def block_stop(index: int) -> bytes:
     return _STOP % index
 
 
+@_rendered
 def delta_head(index: int, kind: DeltaKind) -> bytes:
     """A delta's frame up to its JSON string; after the string comes :data:`DELTA_TAIL`."""
     return _DELTA % (index, *_MEMBERS[kind])

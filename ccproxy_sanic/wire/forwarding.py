@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from ccproxy_sanic.errors import InvalidRequest
@@ -62,7 +63,7 @@ _UPSTREAM_ID: Final = "x-upstream-request-id"  # request-id is the proxy's own
 _IDS: Final = ("request-id", "x-request-id")
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
-_FORBIDDEN: Final = re.compile(r"[\x00\r\n]")
+_NAMES_KEPT: Final = 512  # a client says some 20 names, the same in each request
 
 
 def onward(headers: Iterable[tuple[str, str]], own: Iterable[tuple[bytes, bytes]] = ()) -> list[tuple[bytes, bytes]]:
@@ -70,19 +71,37 @@ def onward(headers: Iterable[tuple[str, str]], own: Iterable[tuple[bytes, bytes]
 
     Raises InvalidRequest: a name or a value that could not be sent as one header.
     """
-    found = [(name.lower(), value) for name, value in headers]
-    taken = {name.decode("latin-1").lower() for name, _ in own}
-    for name, value in found:
-        if name == "connection":
-            taken.update(option.strip().lower() for option in value.split(","))
-    out: list[tuple[bytes, bytes]] = []
-    for name, value in found:
-        if name in DENIED or name in taken or name.startswith(_PREFIXES):
-            continue
-        if not _TOKEN.fullmatch(name) or _FORBIDDEN.search(value):
-            raise InvalidRequest("A header of the request has a name or a value that HTTP does not allow")
-        out.append((name.encode("ascii"), value.encode("utf-8", "surrogateescape")))  # the bytes that came
-    return out
+    taken = {name.lower() for name, _ in own}
+    kept: list[tuple[bytes, str]] = []
+    for name, value in headers:
+        if sent := _sent(name):
+            kept.append((sent, value))
+        elif name.lower() == "connection":
+            taken.update(option.strip().lower().encode("utf-8", "surrogateescape") for option in value.split(","))
+    kept = [header for header in kept if header[0] not in taken]
+    if _splits("".join([value for _, value in kept])):
+        raise _not_allowed()
+    return [(name, value.encode("utf-8", "surrogateescape")) for name, value in kept]  # the bytes that came
+
+
+@lru_cache(_NAMES_KEPT)
+def _sent(name: str) -> bytes:
+    """The name of a header that goes on; b"" of one that is denied.  Kept, because that halves the time of all."""
+    name = name.lower()
+    if name in DENIED or name.startswith(_PREFIXES):
+        return b""
+    if not _TOKEN.fullmatch(name):
+        raise _not_allowed()
+    return name.encode("ascii")
+
+
+def _splits(value: str) -> bool:
+    """Whether it would be more than one header, or an end of one."""
+    return "\n" in value or "\r" in value or "\0" in value
+
+
+def _not_allowed() -> InvalidRequest:
+    return InvalidRequest("A header of the request has a name or a value that HTTP does not allow")
 
 
 def returned(headers: Mapping[str, str]) -> dict[str, str]:
@@ -90,10 +109,10 @@ def returned(headers: Mapping[str, str]) -> dict[str, str]:
     out = {
         name: value
         for name, value in headers.items()
-        if (name in RETURNED or name.startswith(_RETURNED_PREFIX)) and not _FORBIDDEN.search(value)
+        if (name.startswith(_RETURNED_PREFIX) or name in RETURNED) and not _splits(value)
     }
     for name in _IDS:
-        if (value := headers.get(name)) and not _FORBIDDEN.search(value):
+        if (value := headers.get(name)) and not _splits(value):
             out[_UPSTREAM_ID] = value
             break
     return out

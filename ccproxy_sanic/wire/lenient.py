@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -22,6 +22,25 @@ _JSON: Final = json.JSONDecoder(parse_constant=lambda _: None, strict=False)
 _DEEP: Final = 400  # levels; below CPython's recursion limit with room for the caller
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+
+def _inner(value: Any) -> str | None:
+    if isinstance(value, list):
+        return "".join([_inner(item) or "" for item in value])
+    if isinstance(value, dict):
+        return next((found for key in ("text", "content", "summary") if (found := _inner(value.get(key)))), None)
+    return _text(value)
+
+
+def _written(value: Any) -> str | None:
+    if isinstance(value, dict):  # whole objects are taken as they are
+        return None
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+# A member's type says how a value that does not fit is converted, where it is not as for every other of its type.
+Inner = Annotated[str, msgspec.Meta(extra={"fit": _inner})]  # the text, also where an object or a list is around it
+Written = Annotated[str, msgspec.Meta(extra={"fit": _written})]  # JSON as text, also where it is no text
 
 
 def objects(payload: bytes) -> tuple[list[dict[str, Any]], bool]:
@@ -77,6 +96,8 @@ def _fit(value: Any, shape: inspect.Type) -> Any:
     """``value`` in the given shape, or None."""
     if value is None or isinstance(shape, inspect.AnyType):
         return value
+    if isinstance(shape, inspect.Metadata) and shape.extra is not None:
+        return shape.extra["fit"](value)
     if isinstance(shape, inspect.UnionType):
         for each in shape.types:
             found = _fit(value, each)

@@ -69,7 +69,7 @@ class ToolCall(Struct, gc=False):
 
 class ChatMessage(Struct, gc=False):
     role: str
-    content: str | list[Part] | UnsetType | None = UNSET
+    content: str | list[Part] | Raw | UnsetType | None = UNSET  # Raw: the JSON of a string
     tool_calls: list[ToolCall] | UnsetType = UNSET
     tool_call_id: str | UnsetType = UNSET
     reasoning_content: str | UnsetType = UNSET

@@ -2,33 +2,29 @@
 
 Rule: whatever JSON an upstream sends becomes a :class:`Chunk` or a :class:`Garbled`.  The typed decode takes what is
 as documented; everything else (ints for strings, objects for strings, nulls anywhere, several objects in one event)
-is decoded untyped and normalised into the same structs (protocol.md 3.1, 4.1, 4.5).
+is decoded untyped and fitted into the same structs (:mod:`lenient`; protocol.md 3.1, 4.1, 4.5).
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from ..errors import Garbled
-
-_NOT_JSON: Final = "The upstream sent something that is not JSON"
-_TOO_DEEP: Final = "The upstream sent JSON that is nested too deeply"
+from .lenient import Inner, Written, fitted, objects
 
 
 class Function(msgspec.Struct, gc=False):
     name: str | None = None
-    arguments: str | dict[str, Any] | None = None  # documented as a string; some gateways send the object
+    arguments: Written | dict[str, Any] | None = None  # documented as a string; some gateways send the object
 
 
 class Custom(msgspec.Struct, gc=False):
     name: str | None = None
-    input: str | None = None
+    input: Inner | None = None
 
 
-class ToolCall(msgspec.Struct):
+class ToolCall(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: Function | None = None
@@ -36,20 +32,20 @@ class ToolCall(msgspec.Struct):
     extra_content: Any = None  # Gemini: {"google": {"thought_signature": ...}}
 
 
-class Delta(msgspec.Struct):
+class Delta(msgspec.Struct, gc=False):
     """A ``delta``, or a whole ``message``."""
 
     content: str | list[Any] | None = None  # Mistral: a list of parts
-    refusal: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
+    refusal: Inner | None = None
+    reasoning_content: Inner | None = None
+    reasoning: Inner | None = None
     reasoning_details: list[dict[str, Any]] | None = None
-    reasoning_text: str | None = None
+    reasoning_text: Inner | None = None
     tool_calls: list[ToolCall] | None = None
     function_call: Function | None = None
 
 
-class Choice(msgspec.Struct):
+class Choice(msgspec.Struct, gc=False):
     index: int | None = None
     delta: Delta | None = None
     message: Delta | None = None
@@ -60,7 +56,7 @@ class Choice(msgspec.Struct):
     error: Any = None  # OpenRouter
 
 
-class Chunk(msgspec.Struct):
+class Chunk(msgspec.Struct, gc=False):
     id: str | None = None
     model: str | None = None
     choices: list[Choice] | None = None
@@ -78,8 +74,55 @@ class Chunk(msgspec.Struct):
     type: Any = None
 
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class PromptCounts(msgspec.Struct, gc=False):
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+
+
+class CompletionCounts(msgspec.Struct, gc=False):
+    reasoning_tokens: Count | None = None
+
+
+class Counts(msgspec.Struct, gc=False):
+    """A usage object as documented."""
+
+    prompt_tokens: Count
+    completion_tokens: Count
+    total_tokens: Count = 0
+    prompt_tokens_details: PromptCounts | None = None
+    completion_tokens_details: CompletionCounts | None = None
+    prompt_cache_hit_tokens: Count | None = None
+    cached_tokens: Count | None = None
+
+
+class PlainChoice(msgspec.Struct, gc=False):
+    """What makes a :class:`Choice` more than its message must be absent or null here."""
+
+    message: Delta
+    finish_reason: str | None = None
+    delta: None = None
+    stop_reason: None = None
+    matched_stop: None = None
+    error: None = None
+
+
+class Completion(msgspec.Struct, gc=False):
+    """A whole answer as nearly every upstream sends it.  The others, and errors, are a :class:`Chunk`."""
+
+    choices: Annotated[list[PlainChoice], msgspec.Meta(min_length=1, max_length=1)]
+    usage: Counts
+    id: str | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    error: None = None
+
+
 _DECODER: Final = msgspec.json.Decoder(Chunk)
 decode_chunk: Final = _DECODER.decode  # the hot path: raises msgspec.DecodeError, UnicodeDecodeError or RecursionError
+decode_completion: Final = msgspec.json.Decoder(Completion).decode  # the same for what is not streamed
 READ_MEMBERS: Final = frozenset(
     name.encode() for part in (Chunk, Choice, Delta, ToolCall, Function, Custom) for name in part.__struct_fields__
 )
@@ -168,148 +211,7 @@ def decode_body(body: bytes) -> tuple[list[Chunk], bool]:
 def lenient_chunks(payload: bytes) -> tuple[list[Chunk], bool]:
     """All chunks in a payload that the typed decode refused, and whether ``[DONE]`` stood among them.
 
-    Several objects may follow each other; lists are taken apart; null, numbers and strings say nothing.  Raises
-    Garbled.
+    Raises Garbled.
     """
-    text = payload.decode("utf-8", "replace").lstrip("\ufeff").strip()
-    chunks: list[Chunk] = []
-    at = 0
-    while at < len(text):
-        if text.startswith(("[DONE]", '"[DONE]"'), at):
-            return chunks, True
-        try:
-            value, at = _JSON.raw_decode(text, at)
-        except RecursionError:
-            raise Garbled(_TOO_DEEP) from None
-        except ValueError:
-            raise Garbled(_NOT_JSON) from None
-        chunks.extend(_chunk(item) for item in _dicts(_scrubbed(value)))
-        while at < len(text) and text[at] in " \t\r\n,":
-            at += 1
-    return chunks, False
-
-
-_JSON: Final = json.JSONDecoder(parse_constant=lambda _: None, strict=False)
-
-
-def _scrubbed(value: Any) -> Any:
-    """``value`` with every lone surrogate replaced: JSON can write one, UTF-8 can't."""
-    if isinstance(value, str):
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    if isinstance(value, list):
-        return [_scrubbed(item) for item in value]
-    if isinstance(value, dict):
-        return {_scrubbed(key): _scrubbed(item) for key, item in value.items()}
-    return value
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    if isinstance(value, dict):
-        return [value]
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _dict(value: Any) -> dict[str, Any] | None:
-    return value if isinstance(value, dict) else None
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _int(value: Any) -> int | None:
-    if isinstance(value, bool):
-        return None
-    try:
-        return int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _content(value: Any) -> str | list[Any] | None:
-    if isinstance(value, dict):
-        return [value]
-    return value if isinstance(value, list) else _text(value)
-
-
-def _said(value: Any) -> str | None:
-    """The text of a reasoning field, also where it is an object or a list around the text."""
-    if isinstance(value, list):
-        return "".join(_said(item) or "" for item in value)
-    if isinstance(value, dict):
-        return next((found for key in ("text", "content", "summary") if (found := _said(value.get(key)))), None)
-    return _text(value)
-
-
-def _arguments(value: Any) -> str | dict[str, Any] | None:
-    if value is None or isinstance(value, str | dict):
-        return value
-    return msgspec.json.encode(value).decode()
-
-
-def _function(value: Any) -> Function | None:
-    if not isinstance(value, dict):
-        return None
-    return Function(_text(value.get("name")), _arguments(value.get("arguments")))
-
-
-def _tool_call(value: dict[str, Any]) -> ToolCall:
-    custom = _dict(value.get("custom"))
-    return ToolCall(
-        _int(value.get("index")),
-        _text(value.get("id")),
-        _function(value.get("function")),
-        None if custom is None else Custom(_text(custom.get("name")), _said(custom.get("input"))),
-        value.get("extra_content"),
-    )
-
-
-def _delta(value: Any) -> Delta | None:
-    if not isinstance(value, dict):
-        return None
-    return Delta(
-        content=_content(value.get("content")),
-        refusal=_said(value.get("refusal")),
-        reasoning_content=_said(value.get("reasoning_content")),
-        reasoning=_said(value.get("reasoning")),
-        reasoning_details=_dicts(value.get("reasoning_details")) or None,
-        reasoning_text=_said(value.get("reasoning_text")),
-        tool_calls=[_tool_call(item) for item in _dicts(value.get("tool_calls"))] or None,
-        function_call=_function(value.get("function_call")),
-    )
-
-
-def _choice(value: dict[str, Any]) -> Choice:
-    return Choice(
-        index=_int(value.get("index")),
-        delta=_delta(value.get("delta")),
-        message=_delta(value.get("message")),
-        finish_reason=_text(value.get("finish_reason")),
-        stop_reason=value.get("stop_reason"),
-        matched_stop=value.get("matched_stop"),
-        usage=_dict(value.get("usage")),
-        error=value.get("error"),
-    )
-
-
-def _chunk(value: dict[str, Any]) -> Chunk:
-    choices = value.get("choices")
-    return Chunk(
-        id=_text(value.get("id")),
-        model=_text(value.get("model")),
-        choices=None if choices is None else [_choice(item) for item in _dicts(choices)],
-        usage=_dict(value.get("usage")),
-        service_tier=_text(value.get("service_tier")),
-        error=value.get("error"),
-        x_groq=_dict(value.get("x_groq")),
-        timings=_dict(value.get("timings")),
-        prompt_eval_count=_int(value.get("prompt_eval_count")),
-        eval_count=_int(value.get("eval_count")),
-        object=_text(value.get("object")),
-        detail=value.get("detail"),
-        message=value.get("message"),
-        code=value.get("code"),
-        type=value.get("type"),
-    )
+    found, done = objects(payload)
+    return [fitted(value, Chunk) for value in found], done

@@ -84,7 +84,7 @@ class FunctionChoice(Struct, gc=False, tag_field="type", tag="function"):
 
 class ResponsesRequest(Struct, gc=False, kw_only=True):
     model: str
-    instructions: str | UnsetType = UNSET
+    instructions: str | Raw | UnsetType = UNSET  # Raw: the JSON of a string
     input: list[Item]
     tools: Sequence[FunctionTool | dict[str, Any]] | Declared | UnsetType = (
         UNSET  # a dict is a tool that the provider runs

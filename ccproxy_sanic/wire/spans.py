@@ -20,9 +20,10 @@ _array: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _scanner: Final = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
 
-_KEY: Final = re.compile(rb'[{,][ \t\r\n]*"[^"\\]*(?:\\.[^"\\]*)*"[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
-_ITEM: Final = re.compile(rb"[\[,][ \t\r\n]*")
-_SPACE: Final = re.compile(rb"[ \t\r\n]*")
+# From the end of one value to the start of the next, in one match: two took a quarter longer.
+_KEY: Final = re.compile(rb'[ \t\r\n]*+[{,][ \t\r\n]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
+_CLOSE: Final = re.compile(rb"[ \t\r\n]*+\}")
+_ITEM: Final = re.compile(rb"[ \t\r\n]*+[\[,][ \t\r\n]*+")
 _BLANK: Final = re.compile(r"[ \t\r\n]*")
 
 
@@ -64,11 +65,11 @@ def items(text: bytes) -> list[Span]:
         values = _array(text)
     except _ERRORS as error:
         raise ValueError(str(error)) from None
-    found, at = [], text.index(b"[")
+    found, at = [], 0
     for value in values:
         start = _end(_ITEM, text, at)
-        found.append(Span(start, start + len(memoryview(value))))
-        at = _end(_SPACE, text, found[-1].end)
+        at = start + len(memoryview(value))
+        found.append(Span(start, at))
     return found
 
 
@@ -94,18 +95,17 @@ def _walk(text: bytes, values: Mapping[str, msgspec.Raw]) -> list[Member] | None
     one, because a comma or the end of the object follows it.
     """
     found: list[Member] = []
-    at = text.index(b"{")
+    at = 0
     for key, value in values.items():
         match = _KEY.match(text, at)
         if match is None:
             return None
         start = match.end()
-        end = start + len(memoryview(value))
+        at = start + len(memoryview(value))
         if not text.startswith(value, start):  # compared where it stands, not copied
             return None
-        found.append(Member(key, start, end))
-        at = _end(_SPACE, text, end)
-    return found if text[at : at + 1] == b"}" else None
+        found.append(Member(key, start, at))
+    return found if _CLOSE.match(text, at) else None
 
 
 def _scan(text: bytes) -> list[Member]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,10 @@ from ccproxy_sanic.upstream import Deadlines, Exchange, Head, build, open_exchan
 from ccproxy_sanic.upstream.engine import EngineTransport
 from tests.support.raw_server import RawServer
 
+THEIRS = re.compile("asyncio-(httpx|aiohttp)")
 HERE = Path(__file__).parent
+AIOHTTP = pytest.mark.skipif(find_spec("httpx_aiohttp") is None, reason="the extra aiohttp is not installed")
+ENGINES = ["h1", "httpx", pytest.param("aiohttp", marks=AIOHTTP)]
 QUICK = Deadlines(connect=5, first_byte=5, idle=5, write=5)
 
 
@@ -26,8 +31,8 @@ def pytest_asyncio_loop_factories(config: object, item: object) -> Mapping[str, 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """One loop is enough for httpx's own engine: its edges are not ours to mend."""
-    left = [item for item in items if "asyncio-httpx" in item.name and item.path.is_relative_to(HERE)]
+    """One loop is enough for the engines that are not ours: their edges are not ours to mend."""
+    left = [item for item in items if THEIRS.search(item.name) and item.path.is_relative_to(HERE)]
     config.hook.pytest_deselected(items=left)
     gone = set(left)
     items[:] = [item for item in items if item not in gone]
@@ -89,9 +94,9 @@ class Client:
         return self.transport.statistics().busy
 
 
-def weak_in_stock(client: Client, request: pytest.FixtureRequest, reason: str) -> None:
-    """Says that a test may fail with httpx's own engine, and why."""
-    if client.engine == "httpx":
+def weak(client: Client, request: pytest.FixtureRequest, **reasons: str) -> None:
+    """Says that a test may fail with engines that are not ours, and why."""
+    if (reason := reasons.get(client.engine)) is not None:
         client.weak = True
         request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
 
@@ -106,7 +111,7 @@ async def make_client(engine: Any, **options: Any) -> AsyncIterator[Client]:
     assert [task for task in asyncio.all_tasks() if task is not this and "tests" not in repr(task.get_coro())] == []
 
 
-@pytest.fixture(params=["h1", "httpx"])
+@pytest.fixture(params=ENGINES)
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     async for made in make_client(request.param):
         yield made

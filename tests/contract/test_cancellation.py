@@ -9,7 +9,7 @@ import pytest
 
 from ccproxy_sanic import errors
 from ccproxy_sanic.upstream import Exchange
-from tests.contract.conftest import Client, weak_in_stock
+from tests.contract.conftest import Client
 from tests.support.raw_server import CHUNKED_HEAD, PeerGone, RawServer, Wire, answer, chunked, saying, silent
 
 PIECES = [b"data: %d\n\n" % n for n in range(8)]
@@ -54,9 +54,7 @@ async def test_cancelled_while_it_waits_for_the_head(client: Client) -> None:
         assert await client.fetch(server) == (200, b"ok")
 
 
-async def test_cancelled_at_every_turn_of_the_loop(client: Client, request: pytest.FixtureRequest) -> None:
-    weak_in_stock(client, request, "httpcore#1093: a cancelled request may keep its place in the pool for ever")
-
+async def test_cancelled_at_every_turn_of_the_loop(client: Client) -> None:
     async with RawServer(saying(CHUNKED_HEAD, chunked(b"hello"))) as server:
         for turns in range(25):
 
@@ -233,8 +231,7 @@ async def test_two_readers_at_once_are_an_error_of_the_second(ours: Client) -> N
 
 
 @pytest.mark.timeout(60)
-async def test_cancel_storm_leaves_engine_usable(client: Client, request: pytest.FixtureRequest) -> None:
-    weak_in_stock(client, request, "httpcore#1093: a cancelled request may keep its place in the pool for ever")
+async def test_cancel_storm_leaves_engine_usable(client: Client) -> None:
     dice = random.Random(11)
 
     async def script(wire: Wire) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import ssl
 import subprocess
@@ -17,14 +18,14 @@ from ccproxy_sanic import errors
 from ccproxy_sanic.upstream import build
 from ccproxy_sanic.upstream.engine import Statistics
 from ccproxy_sanic.upstream.h1_dial import Race, interleave
-from tests.contract.conftest import Client, make_client
+from tests.contract.conftest import ENGINES, Client, make_client
 from tests.support.raw_server import CHUNKED_HEAD, RawServer, Wire, answer, chunked, saying
 
 TLS = Path(__file__).parent.parent / "support" / "tls"
 AUTHORITY = str(TLS / "authority.pem")
 
 
-@pytest.fixture(params=["h1", "httpx"])
+@pytest.fixture(params=ENGINES)
 async def trusting(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     async for made in make_client(request.param, ca_file=AUTHORITY):
         yield made
@@ -37,11 +38,19 @@ def certified() -> ssl.SSLContext:
     return context
 
 
+def _is_address(host: Any) -> bool:
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
+
+
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     """Every name has these addresses."""
 
     async def getaddrinfo(host: Any, port: int, **options: Any) -> list[Any]:
-        known = [(socket.AF_INET6, (a, port, 0, 0)) if ":" in a else (socket.AF_INET, (a, port)) for a in addresses]
+        own = [str(host)] if _is_address(host) else addresses  # a loop may ask for an address too, to connect to it
+        known = [(socket.AF_INET6, (a, port, 0, 0)) if ":" in a else (socket.AF_INET, (a, port)) for a in own]
         return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address) for family, address in known]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)

@@ -12,7 +12,7 @@ import pytest
 from tests.support.messages_api import MESSAGE, event, streamed, text_events
 from tests.support.proxy import Proxy, events, message, serving, text_of
 from tests.support.routes import routed
-from tests.support.upstream import CUT, ScriptedUpstream, head, reply_json, text_stream
+from tests.support.upstream import CUT, Received, Reply, ScriptedUpstream, head, reply_json, text_stream
 
 # odd spacing, escapes, unknown fields, a model that is named more than once: all of it is the client's business
 BODY = (
@@ -212,6 +212,42 @@ async def test_our_own_signatures_do_not_reach_another_vendor() -> None:
             sent = upstream.requests[0].json()["messages"][1]["content"]
             assert sent == [theirs, {"type": "text", "text": "Done"}]
             assert "x-ccproxy-adjustments" in response.headers
+
+
+KIMIS = "functions.Bash:0"
+CALLED_ELSEWHERE = [
+    {"role": "user", "content": "Go"},
+    {"role": "assistant", "content": [{"type": "tool_use", "id": KIMIS, "name": "Bash", "input": {"id": KIMIS}}]},
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": KIMIS, "content": "done"}]},
+]
+
+
+async def test_tool_ids_of_another_provider_reach_anthropic_as_ids_that_it_takes() -> None:
+    async with ScriptedUpstream([reply_json(MESSAGE)]) as upstream:
+        async with serving(upstream.base_url, **OPTIONS, CCPROXY_PROFILE="anthropic") as proxy:
+            response = await proxy.post(message(messages=CALLED_ELSEWHERE))
+            _, called, answered = upstream.requests[0].json()["messages"]
+            assert called["content"][0]["id"] == answered["content"][0]["tool_use_id"] != KIMIS
+            assert called["content"][0]["input"] == {"id": KIMIS}
+            assert response.headers["x-ccproxy-adjustments"] == "id_replaced=messages.1.content.0"
+
+
+async def test_an_upstream_that_refuses_such_ids_is_asked_again_without_them_and_one_that_takes_them_keeps_them() -> (
+    None
+):
+    def picky(received: Received) -> Reply:
+        if KIMIS in received.json()["messages"][1]["content"][0]["id"]:
+            wording = "messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"
+            return reply_json({"type": "error", "error": {"type": "invalid_request_error", "message": wording}}, 400)
+        return reply_json(MESSAGE)
+
+    async with ScriptedUpstream(picky) as refuses, ScriptedUpstream([reply_json(MESSAGE)]) as takes:
+        for upstream, calls in ((refuses, 2), (takes, 1)):
+            async with serving(upstream.base_url, **OPTIONS) as proxy:
+                response = await proxy.post(message(messages=CALLED_ELSEWHERE))
+                assert response.status_code == 200, response.text
+                assert len(upstream.requests) == calls
+        assert takes.requests[0].json()["messages"] == CALLED_ELSEWHERE
 
 
 async def test_tokens_are_counted_by_the_upstream_or_by_us() -> None:

@@ -102,6 +102,43 @@ def test_our_thinking_and_nothing_else_is_cut(said: list[dict[str, Any]], indent
     assert found == said
 
 
+tool_ids = st.sampled_from(["functions.Bash:0", "functions.Bash:1", "", "é", 'a"', "toolu_1", "call-2"]) | st.text(
+    max_size=4
+)
+tool_blocks = st.one_of(
+    tool_ids.map(lambda tool_id: {"type": "tool_use", "id": tool_id, "name": "f", "input": {"id": tool_id}}),
+    tool_ids.map(lambda tool_id: {"type": "tool_result", "tool_use_id": tool_id, "content": [{"id": tool_id}]}),
+    tool_ids.map(lambda tool_id: {"type": "text", "text": json.dumps({"id": tool_id}), "id": tool_id}),
+)
+
+
+@given(
+    st.lists(st.lists(tool_blocks, max_size=3).map(lambda blocks: {"content": blocks}), max_size=4),
+    st.sampled_from([None, 2]),
+    st.booleans(),
+)
+def test_foreign_tool_ids_and_nothing_else_are_replaced(
+    said: list[dict[str, Any]], indent: int | None, ascii_only: bool
+) -> None:
+    raw = json.dumps({"messages": said, "model": "up"}, indent=indent, ensure_ascii=ascii_only).encode()
+    body, notes = body_for(raw, "up")
+    became: dict[str, str] = {}
+    for before, after in zip(said, json.loads(body)["messages"], strict=True):
+        for one, other in zip(before["content"], after["content"], strict=True):
+            name = {"tool_use": "id", "tool_result": "tool_use_id", "text": ""}[one["type"]]
+            if name:
+                assert became.setdefault(one[name], other[name]) == other[name]
+                assert re.fullmatch(r"[a-zA-Z0-9_-]+", other[name])
+                one[name] = other[name]  # the others are compared below
+    assert json.loads(body)["messages"] == said
+    assert len({*became.values()}) == len(became)
+    changed = {old: new for old, new in became.items() if old != new}
+    assert not any(re.fullmatch(r"[a-zA-Z0-9_-]+", old) for old in changed)
+    assert bool(notes) == bool(changed)
+    assert len(body) == len(json.dumps(json.loads(body), indent=indent, ensure_ascii=ascii_only).encode())
+    assert body_for(body, "up") == (body, [])
+
+
 @given(st.binary(max_size=80) | values.map(lambda value: json.dumps(value).encode()))
 def test_a_body_is_changed_or_refused(raw: bytes) -> None:
     try:
@@ -161,6 +198,8 @@ def test_golden_streams_pass_wherever_they_are_cut(
 PIECES = [
     *(event(one) for one in (START, *TEXT, END, STOP, error("api_error", "x"), {"type": "ping"})),
     *(event(one, named=False) for one in (START, TEXT[1], END, STOP, error("api_error", "x"))),
+    event({"type": "content_block_delta", "delta": {"text": "an error in message_stop, event: error"}}),
+    b"event: content_block_stop\revent: message_stop\rdata: {}\r\r",
     *(b"event: message_start\n", b"event: error\n", b"data: {}\n", b"data: [DONE]\n\n", b'data: {"error":1}\n\n'),
     *(
         b"\n",

@@ -93,6 +93,14 @@ def test_a_header_that_would_become_two_is_refused(name: str, value: str) -> Non
     assert "secret" not in caught.value.message
 
 
+def test_a_name_that_was_seen_before_is_treated_the_same() -> None:
+    for _ in range(2):
+        with pytest.raises(InvalidRequest):
+            onward([("x y", "1")])
+        assert onward([("X-Kept", "1"), ("Cookie", "a"), ("x-kept", "2")]) == [(b"x-kept", b"1"), (b"x-kept", b"2")]
+        assert onward([("x-kept", "1"), ("connection", "X-Kept")]) == []
+
+
 def test_what_clients_read_back_is_returned() -> None:
     wanted = {
         "anthropic-ratelimit-unified-status": "allowed",

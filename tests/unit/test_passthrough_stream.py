@@ -96,8 +96,9 @@ def test_whole_events_leave_and_the_rest_waits() -> None:
 def test_a_read_of_whole_events_with_nothing_to_note_is_handed_on_as_it_is() -> None:
     machine = PassThrough(ASKED)
     machine.feed(stream(ANSWER[:2]))
-    read = stream([TEXT[1]] * 3)
-    assert machine.feed(read) is read
+    for eol in (b"\n", b"\r\n"):
+        read = stream([TEXT[1]] * 3, eol=eol)
+        assert machine.feed(read) is read
     noted = stream([TEXT[1], END])
     assert machine.feed(noted) == noted
     assert machine.stop_reason == "end_turn"
@@ -262,10 +263,11 @@ def test_lone_surrogates_in_a_stream_without_names_do_not_break_it() -> None:
     assert b"event: content_block_delta\n" + half in out
 
 
-def test_a_nameless_event_of_a_named_stream_stays_unless_it_is_one_that_clients_wait_for() -> None:
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_nameless_event_of_a_named_stream_stays_unless_it_is_one_that_clients_wait_for(length: int) -> None:
     odd = b"data: oops\n\ndata: error oops\n\n" + event(TEXT[1], named=False)
-    machine, out = run(stream(ANSWER[:2]) + odd + event(END, named=False) + event(STOP, named=False))
-    assert out == renamed(stream(ANSWER[:2])) + odd + stream([END, STOP])
+    machine, out = run(stream(ANSWER[:length]) + odd + event(END, named=False) + event(STOP, named=False))
+    assert out == renamed(stream(ANSWER[:length])) + odd + stream([END, STOP])
     assert machine.done
 
 
@@ -279,6 +281,33 @@ def test_a_word_of_the_protocol_in_a_text_changes_nothing(text: str) -> None:
         machine, out = run(stream([START, TEXT[0], delta, delta, TEXT[2], END, STOP], named=named))
         assert out == renamed(stream([START, TEXT[0], delta, delta, TEXT[2], END, STOP]))
         assert machine.done
+
+
+@pytest.mark.parametrize("eol", [b"\n", b"\r\n", b"\r"])
+def test_in_a_read_of_many_events_those_that_count_are_found(eol: bytes) -> None:
+    said = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "error: message_stop"}}
+    other = {"type": "later", "says": "no error"}
+    usage = {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 3}}
+    read = stream([START, TEXT[0], *[TEXT[1], said, said, other, TEXT[1], usage] * 3, TEXT[2], END, STOP], eol=eol)
+    machine, out = run(read)
+    assert out == renamed(read)
+    assert (machine.done, machine.stop_reason, machine.usage.output_tokens) == (True, "end_turn", 7)
+    machine, out = run(read + read)
+    assert out == renamed(read)
+    at = read.index(event(END, eol=eol))
+    machine, out = run(read[:at] + event(error("api_error", "x"), eol=eol) + read[at:])
+    assert out == renamed(read[:at])
+    assert isinstance(machine.fault, Refused)
+
+
+@pytest.mark.parametrize("eol", [b"\n", b"\r\n", b"\r"])
+def test_an_event_is_called_what_its_last_name_says(eol: bytes) -> None:
+    odd = eol.join(
+        [b"event: content_block_delta", b"event: message_delta", b"data: " + json.dumps(END).encode(), b"", b""]
+    )
+    machine, out = run(stream(ANSWER[:4]) + odd + event(STOP))
+    assert out == renamed(stream(ANSWER[:4])) + odd + event(STOP)
+    assert machine.stop_reason == "end_turn"
 
 
 def test_spoken_is_the_first_content_and_not_before() -> None:

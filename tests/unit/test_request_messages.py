@@ -20,6 +20,7 @@ from tests.support.translation import (
     translate,
     use,
     user,
+    wire,
 )
 
 MARK = {"type": "ephemeral"}
@@ -68,7 +69,7 @@ def test_the_attribution_block_is_noted() -> None:
 
 def test_a_block_that_is_no_text_is_dropped_from_the_system_prompt() -> None:
     done = translate(body(system=[text("a"), {"type": "hologram"}]))
-    assert done.request.messages[0].content == "a"
+    assert wire(done)["messages"][0]["content"] == "a"
     assert codes(done) == {"block_dropped": "system.1"}
 
 

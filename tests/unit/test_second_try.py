@@ -38,6 +38,12 @@ FOREIGN = (
             True,
         ),
         (Refused(FOREIGN, status=400), "responses", {"encrypted_reasoning": False}, False),
+        (
+            Refused("messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'", status=400),
+            "messages",
+            {"tool_ids": "anthropic"},
+            True,
+        ),
     ],
 )
 def test_a_known_wording_names_the_repair(fault: ProxyError, api: Api, switches: dict[str, Any], lasts: bool) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from ccproxy_sanic.upstream import build
 from ccproxy_sanic.upstream.exchange import Deadlines
 from ccproxy_sanic.upstream.target import Api, Target
 
 
 def target(base_url: str = "http://h/v1", **fields: Any) -> Target:
-    return Target("t", base_url, hop="hop-1", deadlines=Deadlines(), **fields)
+    return Target("t", base_url, transport=build("h1"), hop="hop-1", deadlines=Deadlines(), **fields)
 
 
 @pytest.mark.parametrize(

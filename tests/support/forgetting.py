@@ -1,0 +1,15 @@
+"""What translation remembers from request to request, and how to make it forget."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ccproxy_sanic.translate import compact, tools
+from ccproxy_sanic.wire import anthropic
+
+MEMOS: Final[tuple[Any, ...]] = (anthropic._remembered, tools.cleaned_parameters, compact._compact)
+
+
+def forget() -> None:
+    for memo in MEMOS:
+        memo.cache_clear()

@@ -88,7 +88,7 @@ class Reach(NamedTuple):
     def __str__(self) -> str:
         ways = [f"through the proxy {self.proxy}"] if self.proxy is not None else []
         ways += ["over HTTP/2 where it has that"] if self.http2 else []
-        return " and ".join([*ways, f"with the {self.engine} engine"])
+        return f"{' and '.join(ways)} with the {self.engine} engine".lstrip()
 
 
 class Network(NamedTuple):

@@ -26,10 +26,10 @@ CUT: Final = (
 
 # what goes on inside a string; escapes that are whole and simple too, as every line of a program has one
 _RUN: Final = re.compile(r'[^"\\\x00-\x1f]*+(?:\\["\\/bfnrt][^"\\\x00-\x1f]*+)*+')
-_STRIDE: Final = 512
-_MANY_DIGITS: Final = re.compile(rf"[0-9]{{{MAX_DIGITS // _STRIDE}}}")  # in a sample: perhaps a number that is too long
-_decode: Final = msgspec.json.Decoder().decode
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
+_STRIDE: Final = 512  # characters between two of a sample, in which a number that is too long leaves so many digits:
+_MANY_DIGITS: Final = re.compile(rf"[0-9]{{{MAX_DIGITS // _STRIDE}}}")
+_decode: Final = msgspec.json.Decoder().decode
 
 _WS: Final = " \t\n\r"
 _HEX: Final = "0123456789abcdefABCDEF"

@@ -17,7 +17,7 @@ from ..sse import NUMBER, STRING, Shape
 LONGEST: Final = 8 << 10  # bytes of an event that is worth to be remembered
 # Every string of a JSON text, and if it is the name of a member with a value that a shape can leave open, that too.
 _MEMBER: Final = re.compile(
-    rb'"((?:[^"\\]|\\.)*+)"(?:\s*+:\s*+(' + STRING + rb"|" + NUMBER + rb")(?=\s*+[,}\]]))?", re.DOTALL
+    rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"(?:\s*+:\s*+(' + STRING + rb"|" + NUMBER + rb")(?=\s*+[,}\]]))?", re.DOTALL
 )
 _PROBE: Final = "probe"  # put in the place of a text, to see where it comes out
 _PROBES: Final = {"t": b'"%b"' % _PROBE.encode(), "s": b'"other"', "n": b"7"}

@@ -6,6 +6,7 @@ rows of protocol.md 8 would do for it is one more frame; with it or without it, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -26,16 +27,17 @@ _string: Final = msgspec.json.Decoder(str).decode
 class ShortCut:
     """``look`` or ``forget`` for every event that took the long way; then ``copy`` and ``take`` until the next one."""
 
-    __slots__ = ("_common", "_item", "_last", "_turns", "_writer")
+    __slots__ = ("_common", "_item", "_last", "_texts", "_turns", "_writer")
 
     def __init__(self, writer: BlockWriter, turns: Turns) -> None:
         self._writer, self._turns = writer, turns
         self._item: Item | None = None  # whose block is simply growing
         self._last: Event | None = None  # what the next delta must be like
         self._common: Common | None = None
+        self._texts: Callable[[list[bytes], int], list[bytes]] | None = None  # of common events
 
     def forget(self) -> None:
-        self._item = None
+        self._item = self._texts = None
 
     def look(self, event: Event, item: Item) -> None:
         """Finds out whether a further event like this delta of ``item`` is nothing but one more frame."""
@@ -44,13 +46,31 @@ class ShortCut:
         if not self._is_like(event):
             self._last, self._common = event, None
         self._item = item
+        self._recognise()
+
+    def _recognise(self) -> None:
+        if self._common is not None and self._common.shape is not None and self._writer.framed:
+            self._texts = self._common.shape.texts
+
+    def one(self, payloads: list[bytes]) -> bytes | None:
+        """The frame of the only event in a read, if it is a common one and can't end a tool's arguments.
+
+        A third of the cost of :meth:`copy`.
+        """
+        item = self._item
+        if item is None or self._texts is None or not (texts := self._texts(payloads, 0)):
+            return None
+        text = texts[0]
+        if item.kind == CALL and (b"}" in text or not item.grow(_string(text))):
+            return None
+        return self._writer.head + text + DELTA_TAIL
 
     def copy(self, payloads: list[bytes], at: int) -> int:
         """Copies the run of common events that begins at ``at``; returns the index of the first other one."""
-        item, common = self._item, self._common
-        if item is None or common is None or (shape := common.shape) is None or not self._writer.framed:
+        item = self._item
+        if item is None or self._texts is None:
             return at
-        texts = shape.texts(payloads, at)
+        texts = self._texts(payloads, at)
         if item.kind == CALL:
             texts = self._grown(item, texts)
         if texts:
@@ -67,13 +87,14 @@ class ShortCut:
         self._writer.more(text)
         if self._common is None:
             self._common = Common(_TEXTS, _READ, self._says)
-        self._common.learn(payload)
+        if self._common.learn(payload):
+            self._recognise()
         self._close_if_whole(item)
         return True
 
     def _close_if_whole(self, item: Item) -> None:
         if item.kind == CALL and item.slot.complete:
-            self._item = None
+            self.forget()
             self._turns.let(item)
 
     @staticmethod

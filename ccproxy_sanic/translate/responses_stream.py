@@ -89,6 +89,16 @@ INCOMPLETE: Final = {
 class ResponsesTranslator:
     """One answer; used like :class:`stream.StreamTranslator`.  ``writer`` takes the blocks, by default as frames."""
 
+    # as all answers have them at first
+    _explanation = ""  # of a refusal that came as an error
+    stop: Stop | None = None
+    fault: ProxyError | None = None
+    started = False
+    done = False
+    finish_reason: str | None = None  # the upstream's status, or why it is incomplete
+    upstream_id: str | None = None
+    upstream_model: str | None = None
+
     def __init__(self, spec: ReplySpec, writer: BlockWriter | None = None) -> None:
         self._spec = spec
         self._splitter = Splitter()
@@ -98,15 +108,7 @@ class ResponsesTranslator:
         self._turns = Turns(spec, self._writer)
         self._short_cut = ShortCut(self._writer, self._turns)
         self._finishes: set[Finish] = set()
-        self._explanation = ""  # of a refusal that came as an error
-        self.stop: Stop | None = None
-        self.fault: ProxyError | None = None
-        self.started = False
-        self.done = False
         self.usage = Usage()
-        self.finish_reason: str | None = None  # the upstream's status, or why it is incomplete
-        self.upstream_id: str | None = None
-        self.upstream_model: str | None = None
 
     def __repr__(self) -> str:
         state = "done" if self.done else "fault" if self.fault else "started" if self.started else "new"
@@ -128,7 +130,7 @@ class ResponsesTranslator:
 
     def feed(self, data: bytes) -> bytes:
         """Frames for the client, ready to be sent; b"" if there are none yet."""
-        if self._over:
+        if self.done or self.fault is not None:
             return b""
         try:
             if self._opening is not None:
@@ -140,6 +142,8 @@ class ResponsesTranslator:
         except ValueError:
             self.fault = Garbled(TOO_LONG)
             return b""
+        if len(payloads) == 1 and (frame := self._short_cut.one(payloads)) is not None:
+            return frame
         self._payloads(payloads)
         return self._writer.take()
 

@@ -79,18 +79,20 @@ class ShortCut:
 
     def _simplify(self, now: Learned) -> None:
         shape = now.common.shape
-        if shape is not None and self._slot is None and self._writer.spoken:
+        if shape is not None and self._writer.spoken:
             self._texts = shape.texts
 
     def one(self, payloads: list[bytes]) -> bytes | None:
-        """The frame of the only event in a read, if it is a common one and no arguments: half the cost of :meth:`copy`.
+        """The frame of the only event in a read, if it is a common one and can't end a tool's arguments.
+
+        Half the cost of :meth:`copy`.
         """
         if self._texts is None or not (texts := self._texts(payloads, 0)):
             return None
-        return self._writer.head + texts[0] + DELTA_TAIL
-
-    def _look_for_end(self, possible: bool) -> None:
-        self.filled = possible and self._slot is not None and self._slot.complete
+        text = texts[0]
+        if self._slot is not None and (b"}" in text or not self._slot.grow(_string(text))):
+            return None
+        return self._writer.head + text + DELTA_TAIL
 
     def copy(self, payloads: list[bytes], at: int) -> int:
         """Copies the run of common events that begins at ``at``; returns the index of the first other one."""
@@ -104,7 +106,7 @@ class ShortCut:
             head = self._writer.head
             self._writer.ready(head + (DELTA_TAIL + head).join(texts) + DELTA_TAIL)
             self.tier = now.tier
-            self._look_for_end(b"}" in texts[-1])
+            self.filled = self._slot is not None and self._slot.complete
         return at + len(texts)
 
     @staticmethod
@@ -127,7 +129,7 @@ class ShortCut:
                 return False
         self._writer.ready(self._writer.head + encode(piece[1]) + DELTA_TAIL)
         self.tier, self._texts = chunk.service_tier, None
-        self._look_for_end("}" in piece[1])
+        self.filled = self._slot is not None and self._slot.complete
         if now.common.learn(payload):
             now.tier, now.index = chunk.service_tier, index
         if now.tier == chunk.service_tier:

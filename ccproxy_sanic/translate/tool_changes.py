@@ -30,17 +30,12 @@ _NONE: Final = Changes()
 
 def changes(req: MessagesRequest) -> Changes:
     """Scans the conversation; what is found is only read.  Raises InvalidRequest where a definition is no tool."""
-    found = _NONE
+    if not req.special:
+        return _NONE
+    found = Changes()
     for index, message in enumerate(req.messages):
-        content = message.content
-        if not isinstance(content, list):
-            continue
-        for block in content:
-            if block.type in _SPEAKS and (block.type != "tool_result" or isinstance(block.content, list)):
-                if found is _NONE:
-                    found = Changes()
-                _scan(content, ("messages", index, "content"), found)
-                break
+        if isinstance(message.content, list):
+            _scan(message.content, ("messages", index, "content"), found)
     return found
 
 

@@ -59,9 +59,8 @@ class Draft(ABC, Generic[M]):
         """The whole turn."""
 
     def take(self, block: Block, path: Path) -> None:
+        """Any block but text and tool_use."""
         match block.type:
-            case "tool_use":
-                self._call(block, path)
             case "thinking":
                 self.think(block.thinking or "", *self._opened(block.signature), path)
             case "redacted_thinking":
@@ -77,8 +76,8 @@ class Draft(ABC, Generic[M]):
                     else:
                         self.scope.notes.add("block_dropped", path, "a file cannot be an assistant's")
 
-    def _call(self, block: Block, path: Path) -> None:
-        client_id, scope = block.id or "", self.scope
+    def use(self, block: Block, path: Path) -> None:
+        client_id, scope = block.id, self.scope
         if not client_id:
             raise InvalidRequest(f"{dotted(path)}.id: String should have at least 1 character")
         if client_id in self.pending:
@@ -103,10 +102,13 @@ def read(messages: Iterable[tuple[int, Message]], draft: Draft[M]) -> Turn[M]:
                 draft.say(content)
             continue
         for position, block in enumerate(content or ()):
-            if block.type == "text":
+            kind = block.type
+            if kind == "text":
                 text = block.text
                 if text and not text.isspace():
                     draft.say(text)
+            elif kind == "tool_use":
+                draft.use(block, ("messages", index, "content", position))
             else:
                 draft.take(block, ("messages", index, "content", position))
     finished = draft.finished()

@@ -6,28 +6,34 @@ Rule: it is used as httpx gives it; only its words are made ours, and what it fo
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
-from collections.abc import AsyncIterator, Callable
-from typing import cast
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final, cast
 
+import httpcore
 import httpx
 
 from ccproxy_sanic.upstream.engine import Closer, Deadlines, EngineTransport, Statistics
 from ccproxy_sanic.upstream.head import Head, Headers
 
+Closing = Coroutine[Any, Any, None]
+_CANCEL: Final = 8  # the error code (RFC 9113 7)
+_FLUSH: Final = httpcore.Request("GET", "https://nowhere", extensions={"timeout": {"write": 5.0}})  # never sent itself
+
 
 class StockReply:
     """A response's body, and what closes it; complete when it was read to its end, not before."""
 
-    __slots__ = ("_closer", "_parts", "_stream", "complete", "headers", "status")
+    __slots__ = ("_aclose", "_closer", "_parts", "complete", "headers", "status")
 
-    def __init__(self, response: httpx.Response, closer: Closer) -> None:
+    def __init__(self, response: httpx.Response, closer: Closer, aclose: Callable[[], Closing]) -> None:
         self.status: int = response.status_code
         self.headers: Headers = response.headers.raw
         self.complete = False
         self._closer = closer
-        self._stream = cast(httpx.AsyncByteStream, response.stream)
-        self._parts: AsyncIterator[bytes] | None = self._stream.__aiter__()
+        self._aclose = aclose
+        self._parts: AsyncIterator[bytes] | None = cast(httpx.AsyncByteStream, response.stream).__aiter__()
 
     def __repr__(self) -> str:
         return f"<StockReply {self.status} {'complete' if self.complete else 'open'}>"
@@ -58,7 +64,7 @@ class StockReply:
 
         async def close() -> None:
             try:
-                await self._stream.aclose()
+                await self._aclose()
             finally:
                 closed.set()
 
@@ -70,7 +76,7 @@ class StockReply:
 
     def abort(self) -> None:
         self._parts = None  # a generator: the loop closes it when it is let go of, and should while it runs
-        self._closer(self._stream.aclose())
+        self._closer(self._aclose())
 
 
 class Sending(httpx.AsyncByteStream):
@@ -100,7 +106,7 @@ class StockTransport(httpx.AsyncHTTPTransport, EngineTransport):
         self, *, verify: ssl.SSLContext, limits: httpx.Limits, proxy: httpx.Proxy | None = None, http2: bool = False
     ) -> None:
         super().__init__(verify=verify, limits=limits, proxy=proxy, http2=http2)
-        self._proxied = proxy is not None
+        self._proxied, self._http2 = proxy is not None, http2
 
     async def send(self, head: Head, body: bytes, deadlines: Deadlines, closer: Closer | None) -> StockReply:
         if closer is None:
@@ -117,13 +123,35 @@ class StockTransport(httpx.AsyncHTTPTransport, EngineTransport):
             response = await self.handle_async_request(request)
         except BaseException as exc:
             self._close_forgotten(closer)
+            if self._http2:
+                closer(self._reset_abandoned())
             if isinstance(exc, httpx.ReadTimeout) and not sending.begun:
                 raise httpx.ConnectTimeout("No tunnel in time.") from exc
             if isinstance(exc, httpx.ConnectError) and self._proxied:
                 raise httpx.ProxyError("No connection.") from exc
             raise
         sending.timeout["read"] = deadlines.idle  # httpcore looks it up again when the body is begun
-        return StockReply(response, closer)
+        return StockReply(response, closer, functools.partial(self._close, response))
+
+    async def _close(self, response: httpx.Response) -> None:
+        await response.stream.aclose()  # type: ignore[union-attr]
+        if self._http2:
+            await self._reset_abandoned()
+
+    async def _reset_abandoned(self) -> None:
+        """Tell upstreams which of their HTTP/2 streams nobody reads any more: httpcore 1.0.9 does not, and they would
+        go on to the end."""
+        for connection in self._pool.connections:
+            carrier = getattr(connection, "_connection", None)  # there is none while it connects
+            if isinstance(carrier, httpcore.AsyncHTTP2Connection) and carrier.is_available():
+                state = carrier._h2_state
+                for number, stream in list(state.streams.items()):
+                    if number not in carrier._events and not stream.closed:
+                        state.reset_stream(number, _CANCEL)
+                try:
+                    await carrier._write_outgoing_data(_FLUSH)
+                except (httpcore.NetworkError, httpcore.TimeoutException):  # a write that was cancelled breaks it
+                    await connection.aclose()
 
     def _close_forgotten(self, closer: Closer) -> None:
         """Close the connections that are in use by no request.

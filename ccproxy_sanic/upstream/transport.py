@@ -15,8 +15,6 @@ import httpx
 
 from ccproxy_sanic.upstream.engine import EngineTransport
 from ccproxy_sanic.upstream.h1 import H1Transport
-from ccproxy_sanic.upstream.stock import StockTransport
-from ccproxy_sanic.upstream.with_aiohttp import AiohttpTransport
 
 Engine = Literal["h1", "httpx", "aiohttp"]
 
@@ -49,6 +47,8 @@ def _h1(options: _Options) -> EngineTransport:
 
 
 def _httpx(options: _Options) -> EngineTransport:
+    from ccproxy_sanic.upstream.stock import StockTransport  # httpcore takes 20 ms and 1 MB, and most never need it
+
     # Both None: a pool with a limit dies of cancelled requests, which keep their slots (httpcore#1093), and httpcore
     # counts busy connections too when it looks for idle ones to close; so max_idle can't be kept here.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=options.keepalive_s)
@@ -62,6 +62,8 @@ def _httpx(options: _Options) -> EngineTransport:
 
 
 def _aiohttp(options: _Options) -> EngineTransport:
+    from ccproxy_sanic.upstream.with_aiohttp import AiohttpTransport
+
     return AiohttpTransport(tls_context(options.ca_file), keepalive=options.keepalive_s)
 
 

@@ -119,7 +119,7 @@ class AiohttpTransport(EngineTransport):
         if (connection := response.extensions["aiohttp"].connection) is not None:  # None: the answer is all here
             connection.protocol.read_timeout = deadlines.idle
             connection.protocol.start_timeout()
-        return StockReply(response, closer)
+        return StockReply(response, closer, response.stream.aclose)  # type: ignore[union-attr]
 
     def statistics(self) -> Statistics:
         if self._connector is None:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from ccproxy_sanic.errors import InvalidRequest
-from ccproxy_sanic.wire.blocks import FIELDS, NO_RAW, REQUIRED, Block, CacheControl, Source, check_blocks
+from ccproxy_sanic.wire.blocks import FIELDS, NO_RAW, REQUIRED, Block, CacheControl, Source, checked
 from ccproxy_sanic.wire.mending import pruned, replace_lone_surrogates
 from ccproxy_sanic.wire.sampled import Sampled
 from ccproxy_sanic.wire.wording import wording
@@ -110,9 +110,11 @@ class Metadata(Struct, gc=False):
 
 
 class MessagesRequest(Struct, gc=False, kw_only=True):
-    """The body of ``POST /v1/messages``.  Fields typed Raw are only looked at for presence (see :func:`given`)."""
+    """The body of ``POST /v1/messages``.  Fields typed Raw are only looked at for presence (see :func:`given`).
 
-    repaired: ClassVar[bool] = False  # lone surrogates were replaced (rule V15)
+    ``repaired`` and ``special`` are set by :func:`decode_request`, whatever a client says in fields of these names:
+    lone surrogates were replaced (rule V15); there are blocks of other than the most frequent types.
+    """
 
     model: str
     max_tokens: int
@@ -144,6 +146,8 @@ class MessagesRequest(Struct, gc=False, kw_only=True):
     thread: Raw = NO_RAW
     user_profile_id: Raw = NO_RAW
     workspace_id: Raw = NO_RAW
+    repaired: Any = False
+    special: Any = True
 
 
 class _Received(MessagesRequest, gc=False, kw_only=True):
@@ -159,14 +163,6 @@ class _ReceivedCount(_Received, gc=False, kw_only=True):
     max_tokens: int = 0
 
 
-class _Repaired(_Received, gc=False, kw_only=True):
-    repaired: ClassVar[bool] = True
-
-
-class _RepairedCount(_ReceivedCount, gc=False, kw_only=True):
-    repaired: ClassVar[bool] = True
-
-
 class _Field(Struct):
     """One shared field by itself."""
 
@@ -174,9 +170,8 @@ class _Field(Struct):
     tools: list[Tool] | None = None
 
 
-_DECODERS: Final[dict[type[_Received], msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (_Received, _ReceivedCount, _Repaired, _RepairedCount)
-}
+_MESSAGES: Final = msgspec.json.Decoder(_Received)
+_COUNT: Final = msgspec.json.Decoder(_ReceivedCount)
 _FIELD: Final = msgspec.json.Decoder(_Field)
 _SHARED: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(_Field)
@@ -196,27 +191,28 @@ def decode_request(body: bytes) -> MessagesRequest:
 
     Raises InvalidRequest (400) with the path in Anthropic's form, ``messages.0.content.1.text: Field required``.
     """
-    return _decode(body, _Received, _Repaired)
+    return _decode(body, _MESSAGES)
 
 
 def decode_count_request(body: bytes) -> MessagesRequest:
     """As :func:`decode_request` for count_tokens, where ``max_tokens`` may be absent (it reads 0)."""
-    return _decode(body, _ReceivedCount, _RepairedCount)
+    return _decode(body, _COUNT)
 
 
-def _decode(body: bytes, plain: type[_Received], repaired: type[_Received]) -> MessagesRequest:
+def _decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> MessagesRequest:
+    lone = False
     try:
         if not body.isascii():
             body.decode()  # fields that are carried unread are not looked into by the decoder
         try:
-            request = _typed(body, plain)
+            request = _typed(body, decoder)
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
             mended, lone = replace_lone_surrogates(body)
             if not lone:
                 raise
-            request = _typed(mended, repaired)
+            request = _typed(mended, decoder)
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The request body is not valid JSON: invalid UTF-8 (byte {error.start})") from None
     except RecursionError:
@@ -225,12 +221,11 @@ def _decode(body: bytes, plain: type[_Received], repaired: type[_Received]) -> M
         raise InvalidRequest(wording(str(error))) from None
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
-    _complete(request)
+    request.repaired, request.special = lone, _complete(request)
     return request
 
 
-def _typed(body: bytes, kind: type[_Received]) -> MessagesRequest:
-    decoder = _DECODERS[kind]
+def _typed(body: bytes, decoder: msgspec.json.Decoder[Any]) -> MessagesRequest:
     try:
         return _read(decoder, body)
     except msgspec.ValidationError as first:
@@ -263,18 +258,21 @@ def _remembered(field: str, key: Sampled) -> Any:
     return Shared(value) if isinstance(value, list) else value
 
 
-def _complete(request: MessagesRequest) -> None:
+def _complete(request: MessagesRequest) -> bool:
+    """Raises InvalidRequest for what is missing.  Returns whether any message has a special block."""
+    special = False
     if isinstance(request.system, list):
-        check_blocks(request.system, "system")
+        checked(request.system, "system")
     for index, message in enumerate(request.messages):
         content = message.content
         if isinstance(content, list):
-            check_blocks(content, "messages", index, "content")
+            special |= not checked(content, "messages", index, "content")
         elif content is None and message.role != "system":
             raise InvalidRequest(f"messages.{index}.content: Field required")
     for field, form in (("output_format", request.output_format), ("output_config.format", _format(request))):
         if form is not None and not form.schema and form.type == "json_schema":
             raise InvalidRequest(f"{field}.schema: Field required")
+    return special
 
 
 def _format(request: MessagesRequest) -> Format | None:

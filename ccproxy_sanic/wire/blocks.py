@@ -103,14 +103,19 @@ SOURCE_REQUIRED: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def check_blocks(blocks: list[Block], *path: str | int) -> None:
-    """Raises InvalidRequest for the first field that is missing, by its path."""
-    if not _whole(blocks):
-        _complete_blocks(blocks, ".".join(map(str, path)))
+def checked(blocks: list[Block], *path: str | int) -> bool:
+    """Raises InvalidRequest for the first field that is missing, by its path.
+
+    Returns whether all blocks are of the most frequent types, which say nothing of tools (translate.tool_changes).
+    """
+    if _ordinary(blocks):
+        return True
+    _complete_blocks(blocks, ".".join(map(str, path)))
+    return False
 
 
-def _whole(blocks: list[Block]) -> bool:
-    """Whether all blocks are of the most frequent types and complete: half the time of looking for what is missing."""
+def _ordinary(blocks: list[Block]) -> bool:
+    """Whether all are of the most frequent types and complete: half the time of looking for what is missing."""
     for block in blocks:
         kind = block.type
         if kind == "text":
@@ -120,12 +125,15 @@ def _whole(blocks: list[Block]) -> bool:
             if block.id is None or block.name is None or bytes(block.input)[:1] != b"{":
                 return False
         elif kind == "tool_result":
-            content = block.content
-            if block.tool_use_id is None or (isinstance(content, list) and not _whole(content)):
+            if block.tool_use_id is None or (isinstance(block.content, list) and not _ordinary_result(block.content)):
                 return False
-        else:
+        elif kind != "thinking" or block.thinking is None:
             return False
     return True
+
+
+def _ordinary_result(blocks: list[Block]) -> bool:
+    return _ordinary(blocks) and all(block.tool_name is None for block in blocks)
 
 
 def _complete_blocks(blocks: list[Block], path: str) -> None:

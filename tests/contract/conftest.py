@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,8 @@ from tests.support.raw_server import RawServer
 
 THEIRS = re.compile("asyncio-(httpx|aiohttp)")
 HERE = Path(__file__).parent
+TLS = HERE.parent / "support" / "tls"
+AUTHORITY = str(TLS / "authority.pem")
 AIOHTTP = pytest.mark.skipif(find_spec("httpx_aiohttp") is None, reason="the extra aiohttp is not installed")
 ENGINES = ["h1", "httpx", pytest.param("aiohttp", marks=AIOHTTP)]
 QUICK = Deadlines(connect=5, first_byte=5, idle=5, write=5)
@@ -115,6 +118,13 @@ async def make_client(engine: Any, **options: Any) -> AsyncIterator[Client]:
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     async for made in make_client(request.param):
         yield made
+
+
+@pytest.fixture
+def certified() -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(str(TLS / "localhost.pem"))
+    return context
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,24 +17,14 @@ from ccproxy_sanic import errors
 from ccproxy_sanic.upstream import build
 from ccproxy_sanic.upstream.engine import Statistics
 from ccproxy_sanic.upstream.h1_dial import Race, interleave
-from tests.contract.conftest import ENGINES, Client, make_client
+from tests.contract.conftest import AUTHORITY, ENGINES, Client, make_client
 from tests.support.raw_server import CHUNKED_HEAD, RawServer, Wire, answer, chunked, saying
-
-TLS = Path(__file__).parent.parent / "support" / "tls"
-AUTHORITY = str(TLS / "authority.pem")
 
 
 @pytest.fixture(params=ENGINES)
 async def trusting(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     async for made in make_client(request.param, ca_file=AUTHORITY):
         yield made
-
-
-@pytest.fixture
-def certified() -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(str(TLS / "localhost.pem"))
-    return context
 
 
 def _is_address(host: Any) -> bool:
@@ -216,8 +205,3 @@ async def test_an_engine_that_closes_asynchronously_needs_a_closer() -> None:
     client.later = None  # type: ignore[assignment,method-assign]
     with pytest.raises(TypeError, match="needs a closer"):
         await client.open("http://upstream.test")
-
-
-def test_h1_refuses_a_proxy_rather_than_going_around_it() -> None:
-    with pytest.raises(ValueError, match="choose the httpx engine"):
-        build("h1", proxy="http://127.0.0.1:3128")

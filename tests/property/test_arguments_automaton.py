@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import jiter
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -132,6 +133,31 @@ def test_it_goes_as_deep_as_jiter() -> None:
             assert verdict(opener * depth) == oracle(opener * depth), depth
             if opener == "[":
                 assert verdict(opener * depth + closer * depth) == oracle(opener * depth + closer * depth), depth
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('{"a":' * depth + "1" + "}" * depth for depth in (200, 201, 202)),
+        *('{"a":' + "[" * depth + "]" * depth + "}" for depth in (200, 201)),
+        *('{"a":[' + "1" * digits + end + "]}" for digits in (4_300, 4_301, 9_000) for end in ("", ".5", "e-9000")),
+        '{"a":"' + "1" * 9_000 + '"}',
+        '{"a":"' + "{[" * 300 + '"}',
+        '{"a":1e999}',
+        '{"a":"\\ud83d"}',
+        '{"a":"\x1f"}',
+        '{"a":NaN}',
+        '{"a":1,}',
+        '{"a":1}}',
+        '{"a":1}{}',
+    ],
+    ids=lambda text: f"{text[:20]} {len(text)}",
+)
+def test_an_object_that_comes_whole_is_judged_like_one_in_pieces(text: str) -> None:
+    pieces = Automaton()
+    good = all(pieces.feed(char) for char in text)
+    assert verdict(text, "start") == ("bad" if not good else "complete" if pieces.complete else "open")
+    assert (whole(text, cut=True) == text) is (good and pieces.complete)
 
 
 def test_an_integer_is_as_long_as_jiter_takes_it() -> None:

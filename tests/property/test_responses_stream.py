@@ -185,6 +185,9 @@ def test_the_short_cut_changes_nothing(found: list[list[Any]], changes: dict[str
     body = sse([event for run_ in found for event in run_])
     _, out = run(body, spec(**changes))
     assert slowly(body, changes) == out.partition(b"event: error")[0]
+    machine = ResponsesTranslator(spec(**changes))
+    reads = body.splitlines(keepends=True)  # each event in a read of its own
+    assert b"".join([*map(machine.feed, reads), machine.close()]) == slowly(body, changes)
 
 
 @given(st.one_of(responses, faulty, junk), specs)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -119,9 +120,11 @@ class ScriptedUpstream:
         self,
         script: Sequence[Reply] | Callable[[Received], Reply] = (),
         about: Callable[[Received], Reply] = lambda received: NOBODY,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.script = script if callable(script) else list(script)
         self.about = about
+        self.tls = tls
         self.requests: list[Received] = []
         self.looks: list[Received] = []
         self.connections = self.open = self.aborted = 0
@@ -131,7 +134,7 @@ class ScriptedUpstream:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"https://localhost:{self.port}/v1" if self.tls else f"http://127.0.0.1:{self.port}/v1"
 
     @property
     def connected(self) -> int:
@@ -139,7 +142,7 @@ class ScriptedUpstream:
         return len(self._tasks)
 
     async def __aenter__(self) -> ScriptedUpstream:
-        self._server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connection, "127.0.0.1", 0, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

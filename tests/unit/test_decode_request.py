@@ -201,6 +201,35 @@ def test_legal_escapes_are_left_alone(escaped: str) -> None:
     assert not decode_request(raw).repaired
 
 
+@pytest.mark.parametrize("claimed", [True, "yes", {"a": 1}])
+def test_what_the_decoder_finds_out_is_not_the_clients_to_say(claimed: Any) -> None:
+    request = decoded(body(repaired=claimed, special=claimed))
+    assert (request.repaired, request.special) == (False, False)
+    assert decoded(body(special=False, messages=[user({"type": "hologram"})])).special
+
+
+@pytest.mark.parametrize(
+    ("content", "special"),
+    [
+        ([use("a"), {"type": "text", "text": "x"}, {"type": "thinking", "thinking": "t"}], False),
+        ([{"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text", "text": "x"}]}], False),
+        ([{"type": "tool_result", "tool_use_id": "a"}], False),
+        (
+            [{"type": "tool_result", "tool_use_id": "a", "content": [{"type": "tool_reference", "tool_name": "n"}]}],
+            True,
+        ),
+        (
+            [{"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text", "text": "x", "tool_name": "n"}]}],
+            True,
+        ),
+        ([{"type": "tool_removal", "tool": {"name": "n"}}], True),
+        ([{"type": "compaction", "content": "x"}], True),
+    ],
+)
+def test_blocks_that_may_say_something_about_tools_are_special(content: list[Any], special: bool) -> None:
+    assert decoded(body(messages=[user("x"), user(*content), user("y")])).special is special
+
+
 def test_null_means_absent_for_carried_fields() -> None:
     request = decoded(body(container=None, thread={"id": "t"}))
     assert not given(request.container)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from types import ModuleType
 from typing import Any
@@ -258,14 +259,16 @@ def test_an_unusual_chunk_takes_the_long_way(old: str, new: str, decoded: list[b
     assert old in OPENAI
     trap = OPENAI.replace(old, new, 1)
     body = written(trap, "t") + written(OPENAI, "e") + written(trap, "u") + written(OPENAI, "f", 2)
-    for rest in (b"", written(OPENAI.replace('"usage":null', '"usage":{"prompt_tokens":1}'), "g"), b"data: [DONE]\n\n"):
+    usage = written(OPENAI.replace('"usage":null', '"usage":{"prompt_tokens":1}'), "g")
+    for rest, at_once in itertools.product((b"", usage, b"data: [DONE]\n\n"), (True, False)):
         quick, slow = (make(spec(stop_sequences=("END",))) for make in (StreamTranslator, long_way))
-        slow_frames = [slow.feed(LEARNED), slow.feed(body + rest), slow.close()]
+        reads = [LEARNED, body + rest] if at_once else [LEARNED, *(body + rest).splitlines(keepends=True)]
+        slow_frames = [*map(slow.feed, reads), slow.close()]
         decoded.clear()
-        frames = [quick.feed(LEARNED)]
+        frames = [quick.feed(reads[0])]
         assert len(decoded) == 3
-        frames += [quick.feed(body + rest), quick.close()]
-        assert written(trap, "t")[6:-2] in decoded
+        frames += [*map(quick.feed, reads[1:]), quick.close()]
+        assert written(trap, "t")[6:-2] in decoded or trap == "[DONE]"
         assert frames == slow_frames
         assert state(quick) == state(slow)
 

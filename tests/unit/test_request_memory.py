@@ -88,6 +88,25 @@ def test_lines_and_hoisted_texts_follow_a_remembered_prompt() -> None:
         assert asked == "a\n\nb\n\nYou must call at least one of the tools."
 
 
+@pytest.mark.parametrize(
+    ("said", "declared"),
+    [
+        ({"type": "tool_removal", "tool": {"name": "get_weather"}}, {"other"}),
+        ({"type": "tool_addition", "tool": {"name": "late"}}, {"get_weather", "other", "late"}),
+        (
+            {"type": "tool_addition", "tool": {"definition": WEATHER | {"name": "new"}}},
+            {"get_weather", "other", "new"},
+        ),
+    ],
+)
+def test_what_a_conversation_says_of_tools_holds_in_it_alone(said: dict[str, Any], declared: set[str]) -> None:
+    known = [WEATHER, WEATHER | {"name": "other"}, WEATHER | {"name": "late", "defer_loading": True}]
+    request = body(tools=known)
+    for _ in range(2):
+        assert translate(request).tools == {"get_weather", "other"}
+        assert translate(request | {"messages": [user(text("x"), said)]}).tools == declared
+
+
 def test_a_refusal_is_not_remembered_as_anything_else() -> None:
     for _ in range(2):
         with pytest.raises(InvalidRequest, match="Tool names must be unique"):

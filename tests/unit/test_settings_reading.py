@@ -138,6 +138,7 @@ OTHERS = [
         "ENABLE_CORS",
     ),
     *("ERROR_TRACKING_FILE", "REDACT_LOG_FIELDS", "PATH", "HOME", "HOSTNAME", "LANG", "PWD", "TERM", "USER", "SHELL"),
+    *("FTP_PROXY", "ftp_proxy", "SOCKS_PROXY", "RSYNC_PROXY", "GIT_HTTP_PROXY", "npm_config_https_proxy"),
     *("MAKELEVEL", "SSL_CERT_DIR", "ANTHROPIC_API_KEY", "OPENAI_ORG_ID", "DYNO", "REDIS_URL", "PYTHONPATH"),
 ]
 

@@ -10,11 +10,12 @@ from types import TracebackType
 
 import pytest
 
+from ccproxy_sanic import errors
 from ccproxy_sanic.upstream import Deadlines, build
 from ccproxy_sanic.upstream.transport import Transports
 from tests.contract.conftest import AUTHORITY, Client, make_client
 from tests.support.forward_proxy import ForwardProxy
-from tests.support.raw_server import RawServer, answer, saying
+from tests.support.raw_server import RawServer, Wire, answer, saying
 
 h2 = pytest.importorskip("h2", reason="the extra http2 is not installed")
 from h2.config import H2Configuration  # noqa: E402 (the package is optional)
@@ -162,13 +163,19 @@ async def test_it_goes_through_a_tunnel_too(certified: ssl.SSLContext) -> None:
 
 async def test_h1_is_not_taken_at_the_word_of_http2(certified: ssl.SSLContext) -> None:
     """httpcore offers HTTP/2 by changing the TLS context that it was given."""
+    chosen: list[str | None] = []
+
+    async def script(wire: Wire) -> None:
+        chosen.append(wire._writer.get_extra_info("ssl_object").selected_alpn_protocol())
+        await saying(answer(b"ok"))(wire)
+
     certified.set_alpn_protocols(["h2", "http/1.1"])
     transports = Transports(AUTHORITY)
-    ours = Client("h1", transports.get("h1"))
-    async with RawServer(saying(answer(b"ok")), tls=certified) as server:
-        made = Client("httpx", transports.get("httpx", http2=True))
-        with contextlib.suppress(Exception):  # that server's HTTP/2 is none
-            await made.fetch(f"https://localhost:{server.port}", deadlines=Deadlines(first_byte=0.1))
-        await made.settled()
-        assert await ours.fetch(f"https://localhost:{server.port}") == (200, b"ok")
-        await transports.aclose()
+    ways = [Client("httpx", transports.get("httpx", http2=True)), Client("h1", transports.get("h1"))]
+    async with RawServer(script, tls=certified) as server:
+        for client in ways:
+            with contextlib.suppress(errors.ProxyError):  # that server's HTTP/2 is none
+                await client.fetch(f"https://localhost:{server.port}", deadlines=Deadlines(first_byte=0.1))
+            await client.settled()
+        assert chosen == ["h2", "http/1.1"]
+    await transports.aclose()

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from ccproxy_sanic import runtime
+from tests.e2e.test_look import looked
 from tests.e2e.test_reload import asked, until
 from tests.support.forward_proxy import ForwardProxy
 from tests.support.proxy import events, message, serving, text_of
@@ -105,8 +106,7 @@ async def test_the_demo_is_reached_without_a_proxy() -> None:
 async def test_a_look_at_who_the_server_is_goes_through_the_proxy_too() -> None:
     async with ScriptedUpstream([text_stream("hi")]) as upstream, ForwardProxy() as proxy:
         async with serving(upstream.base_url, **environment(proxy), CCPROXY_PROFILE="") as ours:
-            while ours.runtime._looks:
-                await asyncio.sleep(0.005)
+            assert await looked(ours) is None
     assert [line.split()[0] for line in proxy.lines] == [b"GET"] * len(upstream.looks) == [b"GET", b"GET"]
 
 

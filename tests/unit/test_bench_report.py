@@ -115,10 +115,18 @@ def test_memory_and_cold_start_are_bounds() -> None:
 
 
 def test_a_gate_leaves_room_for_noise() -> None:
-    within = Everything({"small": {"floor": turns(100), "proxy": turns(1.6 * report.GATE_ROOM * 100 - 1)}})
-    above = Everything({"small": {"floor": turns(100), "proxy": turns(1.6 * report.GATE_ROOM * 100 + 1)}})
+    small = next(target for target in report.TARGETS if target.scenario == "small")
+    within = Everything({"small": {"floor": turns(100), "proxy": turns(small.gate * 100 - 1)}})
+    above = Everything({"small": {"floor": turns(100), "proxy": turns(small.gate * 100 + 1)}})
     assert report.gates(within) == []
-    assert report.gates(above) == ["small request, CPU: 2.09 x floor, the gate is at 2.08 x"]
+    assert report.gates(above) == [
+        f"small request, CPU: {small.gate + 0.01:.2f} x floor, the gate is at {small.gate:.2f} x"
+    ]
+
+
+def test_a_gate_holds_what_was_reached_and_never_lies_below_the_target() -> None:
+    for target in report.TARGETS:
+        assert target.gate == pytest.approx(max(target.limit, target.reached) * report.GATE_ROOM)
 
 
 def test_a_lost_request_fails_the_gates_whatever_the_ratios_are() -> None:

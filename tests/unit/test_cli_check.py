@@ -187,3 +187,16 @@ def test_the_command_is_named_as_it_was_called(
     monkeypatch.setattr(sys, "argv", [called])
     monkeypatch.setattr("os.getcwd", lambda: "/one/two")
     assert cli.command_line(environ, "serve") == command
+
+
+def test_an_upstream_behind_a_proxy_is_said_without_credentials() -> None:
+    code, text = checked(
+        {"OPENAI_API_KEY": KEY, "https_proxy": "http://ann:p4ss-w0rd@proxy.corp:3128", "NO_PROXY": "a,b"}
+    )
+    assert code == 0
+    assert text.splitlines()[-1] == (
+        "upstream openai is reached through the proxy http://proxy.corp:3128 with the httpx engine"
+    )
+    assert row(text, "HTTPS_PROXY") == ["http://proxy.corp:3128", "environment"]
+    assert row(text, "NO_PROXY") == ["a,b", "environment"]
+    assert "p4ss-w0rd" not in text

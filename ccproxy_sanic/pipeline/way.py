@@ -95,12 +95,10 @@ class Way:
         while True:
             try:
                 return await self.hop(use)
-            except errors.InvalidRequest:  # this target can't take the request: what the one before said counts
-                if refusal is None:
-                    raise
+            except errors.InvalidRequest as unfit:  # of this target only: the first one could take the request
                 self._left.remove(self._step)
                 if not self._left:
-                    raise refusal from None
+                    raise refusal or unfit from None
             except errors.ProxyError as fault:
                 if spoken() or not self._goes_on(fault):
                     raise

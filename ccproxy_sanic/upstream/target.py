@@ -99,7 +99,8 @@ class Target:
                 (b"user-agent", USER_AGENT.encode()),
             ]
         if self.keys:
-            secret = self.keys[key].encode()
+            # A reload may have given the endpoint more keys than this target, of a request from before it, knows.
+            secret = self.keys[key % len(self.keys)].encode()
             bare = api == "messages" and messages_key == "x-api-key"
             found.append((b"x-api-key", secret) if bare else (b"authorization", b"Bearer " + secret))
         return found

@@ -58,6 +58,11 @@ def test_the_chosen_key_goes_where_the_api_wants_it(api: Api, kind: Any, header:
     assert credentials == [header]
 
 
+def test_a_key_number_from_after_a_reload_is_no_fault_for_a_request_from_before_it() -> None:
+    headers = dict(target(keys=("one", "two")).head("chat", 4).headers)
+    assert headers[b"authorization"] == b"Bearer one"
+
+
 def test_without_a_key_there_is_no_credential_and_extra_headers_are_there_in_lower_case() -> None:
     headers = dict(target(extra_headers={"X-Title": "T"}).head("chat").headers)
     assert headers[b"x-title"] == b"T"

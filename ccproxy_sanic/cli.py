@@ -24,7 +24,8 @@ from ccproxy_sanic.ops import neighbour
 from ccproxy_sanic.routing import Facts, describe
 from ccproxy_sanic.routing.fields import ROLES
 from ccproxy_sanic.settings import Report, Settings
-from ccproxy_sanic.settings_table import SECTIONS, Setting
+from ccproxy_sanic.settings_row import Setting
+from ccproxy_sanic.settings_table import SECTIONS
 
 FAULTY: Final = 2  # exit code
 ENV_FILE: Final = Path(".env")

@@ -17,10 +17,11 @@ import msgspec
 from dotenv.parser import parse_stream
 
 from ccproxy_sanic.masking import Secret, mask
-from ccproxy_sanic.routing import DEFAULT, ModelMap, Routing, file, routing_of
-from ccproxy_sanic.settings_network import NETWORK, Engine, Network, NoProxy, Proxy
-from ccproxy_sanic.settings_parsers import Api, AuthToken, content
-from ccproxy_sanic.settings_table import TABLE, CachePolicy, UnknownModel
+from ccproxy_sanic.routing import file
+from ccproxy_sanic.settings_model import Settings, base_urls_of
+from ccproxy_sanic.settings_network import NETWORK, Network
+from ccproxy_sanic.settings_parsers import AuthToken, content
+from ccproxy_sanic.settings_table import TABLE
 from ccproxy_sanic.settings_upstream import (
     DEFAULT_MODELS,
     EVERYWHERE,
@@ -37,6 +38,8 @@ __all__ = ["AuthToken", "Fault", "Report", "Secret", "Settings", "SettingsError"
 Source = Literal["environment", ".env", "default"]
 
 RATE_PER_MINUTE: Final = 60  # with RATE_LIMIT_ENABLED=1 alone (original.md 1.2)
+# ... and with CLIENT_RATE_LIMIT_ENABLED=1 alone
+UPSTREAM_RATES: Final = {"CLIENT_RATE_LIMIT_RPM": 120, "CLIENT_RATE_LIMIT_TPM": 6_000_000}
 _PREFIX: Final = "CCPROXY_"
 _OWN: Final = [name.removeprefix(_PREFIX) for name in TABLE if name.startswith(_PREFIX)]
 _CLOSE: Final = 0.85  # similarity from which a foreign name is taken for a misspelt one
@@ -47,113 +50,6 @@ _FOREIGN_ENDS: Final = tuple(f"_{name}" for name in TABLE)
 ROUTES: Final = "CCPROXY_ROUTES"
 _UPSTREAM: Final = ("OPENAI_API_KEY", "OPENROUTER_API_KEY", "OPENAI_BASE_URL")  # with none of them it is the demo
 LOGS: Final = ("LOG_FILE_PATH", "ERROR_LOG_FILE_PATH")
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in force.  Fields are the variables in lower case without ``CCPROXY_``; None is "not set" or "unlimited".
-
-    Times are seconds.  ``upstream`` is what the keys and OPENAI_BASE_URL mean together; ``rate_limit_per_minute`` is
-    None where the limit is off; ``ca_file`` is CCPROXY_CA_FILE, else SSL_CERT_FILE; ``routes`` is what the file of that
-    name says, ``api`` is the one of ``upstream``; ``warnings`` are for a person.
-    """
-
-    upstream: Upstream
-    openai_api_key: Secret | None
-    openrouter_api_key: Secret | None
-    openai_base_url: str | None
-    big_model_name: str
-    small_model_name: str
-    model_map: dict[str, str]
-    unknown_model: UnknownModel
-    api: Api | None
-    routes: file.Routes | None
-    profile: str | None
-    profiles: Path | None
-    engine: Engine
-    http2: bool
-    https_proxy: Proxy | None
-    http_proxy: Proxy | None
-    all_proxy: Proxy | None
-    no_proxy: NoProxy | None
-    ca_file: Path | None
-    ssl_cert_file: Path | None
-    demo_pace: float
-    host: str
-    port: int
-    auth_tokens: tuple[AuthToken, ...]
-    open: bool
-    proxies_count: int
-    max_body_mb: int
-    web_concurrency: int
-    rate_limit_enabled: bool
-    rate_limit_per_minute: int | None
-    rate_limit_burst: int
-    max_concurrent: int | None
-    upstream_slots: int | None
-    connect_timeout: float
-    first_byte_timeout: float
-    idle_timeout: float
-    total_timeout: float
-    stream_timeout: float
-    ping_after: float
-    ping_every: float
-    grace: float
-    strict: bool
-    cache: CachePolicy
-    carrier_key: Secret | None
-    thread_pool_max_workers: int | None
-    cache_token_counts_enabled: bool
-    cache_token_counts_ttl_s: float
-    cache_token_counts_max: int
-    log_level: str
-    log_file_path: Path | None
-    error_log_file_path: Path | None
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def max_body_bytes(self) -> int:
-        return self.max_body_mb << 20
-
-    @property
-    def secrets(self) -> tuple[Secret, ...]:
-        """All that must never be printed, for the log's mask."""
-        keys = (self.openai_api_key, self.openrouter_api_key, self.carrier_key)
-        upstreams = self.routes.upstreams if self.routes else ()
-        proxies = (self.http_proxy, self.https_proxy, self.all_proxy)
-        return (
-            *(key for key in keys if key is not None),
-            *(token.token for token in self.auth_tokens),
-            *(key for upstream in upstreams for key in upstream.keys),
-            *(proxy.credential for proxy in proxies if proxy is not None and proxy.credential is not None),
-        )
-
-    @property
-    def network(self) -> Network:
-        """How upstreams are reached."""
-        return Network(*(getattr(self, TABLE[name].attribute) for name in NETWORK))
-
-    @property
-    def base_urls(self) -> dict[str, str]:
-        """Where each upstream is, by name; the demo's is nowhere, it is embedded."""
-        return _base_urls(self.routes, self.upstream)
-
-    @property
-    def routing(self) -> Routing:
-        """Where requests go.  The environment's upstream is called by its label, beside a file's upstreams ``default``;
-        with a file there is none unless the environment sets one: the demo model is no fallback."""
-        models = ModelMap(
-            big=self.big_model_name, small=self.small_model_name, exact=self.model_map, unknown=self.unknown_model
-        )
-        if self.routes is None:
-            return routing_of((), models, self.upstream.label)
-        return routing_of(self.routes.rules, models, None if self.upstream.demo else DEFAULT)
-
-
-def _base_urls(routes: file.Routes | None, upstream: Upstream) -> dict[str, str]:
-    found = {spec.name: spec.base_url for spec in (routes.upstreams if routes else ())}
-    if not upstream.demo:
-        found[upstream.label if routes is None else DEFAULT] = upstream.base_url
-    return found
 
 
 class Fault(NamedTuple):
@@ -354,6 +250,11 @@ class _Reader:
             values["RATE_LIMIT_PER_MINUTE"] = None
         elif values["RATE_LIMIT_PER_MINUTE"] is None:
             values["RATE_LIMIT_PER_MINUTE"] = RATE_PER_MINUTE
+        for name, usual in UPSTREAM_RATES.items():
+            if values["CLIENT_RATE_LIMIT_ENABLED"] is False:
+                values[name] = None
+            elif values["CLIENT_RATE_LIMIT_ENABLED"] and values[name] is None:
+                values[name] = usual
 
 
 def examine(environ: Mapping[str, str], env_file: Path | None = None, *, resolve_name: Resolve = addresses) -> Report:
@@ -365,7 +266,7 @@ def examine(environ: Mapping[str, str], env_file: Path | None = None, *, resolve
     upstream = reader.upstream()
     reader.together(upstream, resolve_name)
     if upstream is not None:
-        reader.unreachable(Network(*(reader.values[name] for name in NETWORK)), _base_urls(routes, upstream))
+        reader.unreachable(Network(*(reader.values[name] for name in NETWORK)), base_urls_of(routes, upstream))
     warnings = tuple(map(mask, reader.warnings))
     settings: Settings | None = None
     if upstream is not None and not reader.faults:
@@ -391,7 +292,7 @@ def reread(
     reader.values |= {"HOST": running.host, "PORT": running.port}
     reader.faults.clear()
     routes = reader.routes(not running.upstream.demo, resolve_name)
-    reader.unreachable(running.network, _base_urls(routes, running.upstream))
+    reader.unreachable(running.network, base_urls_of(routes, running.upstream))
     if reader.faults:
         raise SettingsError(tuple(reader.faults))
     return msgspec.structs.replace(running, routes=routes)

@@ -126,6 +126,36 @@ def log_path(text: str) -> Path | None:
     return path
 
 
+def folder(text: str) -> Path:
+    """A folder that exists, or can be made where it says."""
+    path = Path(plain(text)).expanduser()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"is no folder: {quoted(text)}")
+    return path
+
+
+def fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise ValueError(f"must be a number from 0 to 1, not {quoted(text)}")
+    return value
+
+
+def names(text: str) -> tuple[str, ...]:
+    """With commas between."""
+    return tuple(word.strip() for word in plain(text).split(",") if word.strip())
+
+
+def store(text: str) -> Secret:
+    """The URL of a Redis or Valkey server.  A secret: it may hold a password."""
+    if not text.startswith(("redis://", "rediss://", "valkey://", "valkeys://", "unix://")):
+        raise ValueError("must begin with redis://, rediss://, valkey://, valkeys:// or unix://")
+    return Secret(plain(text))
+
+
 def file(text: str) -> Path:
     path = Path(plain(text)).expanduser()
     if not path.is_file():

@@ -4,10 +4,11 @@ Rule: limiter, then cache (only for what may be shared), then provider, once for
 was granted is given back in ``finally``.  Bytes never pass a mailbox (ARCHITECTURE.md 1.1, 1.2; actors.md C.4).
 """
 
-from ccproxy_sanic.pipeline.answering import complete, stream
 from ccproxy_sanic.pipeline.counting import as_sent, asked_upstream
 from ccproxy_sanic.pipeline.house import House, Upstreams
 from ccproxy_sanic.pipeline.report import report
+from ccproxy_sanic.pipeline.streaming import stream
+from ccproxy_sanic.pipeline.whole import complete
 from ccproxy_sanic.pipeline.work import Work, begin
 
 __all__ = ["House", "Upstreams", "Work", "as_sent", "asked_upstream", "begin", "complete", "report", "stream"]

@@ -41,4 +41,4 @@ class House(msgspec.Struct):
     carrier_key: bytes
     closer: Callable[[Any], object]
     strict: bool = False
-    share: Literal["off", "safe"] = "safe"
+    share: Literal["off", "safe", "all"] = "safe"

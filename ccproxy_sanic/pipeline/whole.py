@@ -1,0 +1,73 @@
+"""How a request is answered in one piece.
+
+Rule: permit, cache, way, in this order; what was granted comes back however it ends.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from actors.cache import Hit
+from ccproxy_sanic.context import RequestContext
+from ccproxy_sanic.pipeline.books import admitted, lookup, settle
+from ccproxy_sanic.pipeline.dialects import DIALECTS, Call, Whole
+from ccproxy_sanic.pipeline.house import House
+from ccproxy_sanic.pipeline.report import note_usage
+from ccproxy_sanic.pipeline.way import Way
+from ccproxy_sanic.pipeline.work import Work, share_key
+from ccproxy_sanic.translate import faults, response
+from ccproxy_sanic.translate.usage import Usage
+from ccproxy_sanic.upstream.exchange import Exchange
+
+MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes of a whole answer that is read into memory
+
+# what an upstream would say to max_tokens 0: the same machine makes the answer
+EMPTY: Final = b'{"choices":[{"index":0,"message":{"role":"assistant"},"finish_reason":"length"}]}'
+# ... and to what a content filter refuses with a 400, where others answer with this finish reason (protocol.md 5.2)
+FILTERED: Final = EMPTY.replace(b"length", b"content_filter")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A whole Message, encoded, and its usage."""
+
+    message: bytes
+    usage: Usage
+
+
+async def complete(house: House, ctx: RequestContext, work: Work) -> bytes:
+    """The whole answer of a non-stream request.  Raises ProxyError."""
+    way = Way(house, ctx, work)
+    permit = await admitted(house, ctx)
+    try:
+        if way.call.empty:  # max_tokens 0: legal, and nothing for an upstream to do (protocol.md 0.7)
+            return response.to_message(EMPTY, way.call.spec).message
+        lead = await lookup(house, ctx, share_key(house, ctx, work))
+        if isinstance(lead, Hit):
+            ctx.shared = True
+            answer: Answer = lead.value
+            return answer.message
+        try:
+            reply = await _asked(way)
+        except BaseException:
+            if lead is not None:
+                lead.abandon()
+            raise
+        note_usage(ctx, reply.usage)
+        if lead is not None:
+            lead.store(Answer(reply.message, reply.usage))
+        return reply.message
+    finally:
+        settle(permit, ctx)
+
+
+async def _asked(way: Way) -> Whole:
+    async def read(call: Call, exchange: Exchange) -> Whole:
+        body = await exchange.read(MAX_ANSWER)
+        return DIALECTS[call.api].whole(body, call.spec)
+
+    try:
+        return await way.go(read)
+    except faults.ContentFiltered:
+        return response.to_message(FILTERED, way.call.spec)

@@ -19,7 +19,7 @@ RUN pip install --no-deps --no-build-isolation . && pip uninstall --yes cython
 
 FROM python:3.13-slim
 COPY --from=build /venv /venv
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 HOST=0.0.0.0 PORT=11434 LOG_FILE_PATH= ERROR_LOG_FILE_PATH=
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 HOST=0.0.0.0 PORT=11434 LOG_FILE_PATH= ERROR_LOG_FILE_PATH= ERROR_TRACKING_FILE=
 WORKDIR /app
 USER 10001:10001
 EXPOSE 11434

@@ -1,7 +1,7 @@
 """Where the work may be done: endpoints with a bounded number of slots and interchangeable keys.
 
-Rule: as long as anybody waits for an endpoint, none of its slots is free.  Waiting is in order, bounded in depth, and
-ends at the asker's deadline (at the first tick after it).
+Rule: as long as anybody waits for an endpoint, none of its slots is free, or its breaker lets nobody through.  Waiting
+is in order, bounded in depth, and ends at the asker's deadline (at the first tick after it) or when the breaker opens.
 """
 
 from __future__ import annotations
@@ -12,32 +12,62 @@ from typing import Final
 
 from actors.kernel import Actor, Clock, Reply
 from actors.messages import Tick
-from actors.provider_books import COOL_DOWNS, Desk, EndpointStatistics, Place, ProviderBooks, ProviderStatistics
+from actors.provider_books import (
+    COOL_DOWNS,
+    FAULTS,
+    Desk,
+    EndpointStatistics,
+    Place,
+    ProviderBooks,
+    ProviderStatistics,
+)
+from actors.provider_breaker import BreakerRules, BreakerState
+from actors.provider_health import Health
 from actors.provider_keys import NOWHERE
-from actors.provider_messages import Configure, Done, Endpoint, Open, Outcome, ProviderLease, Unavailable
+from actors.provider_messages import (
+    Configure,
+    Done,
+    Endpoint,
+    Manner,
+    Open,
+    Outcome,
+    ProviderLease,
+    Retry,
+    Unavailable,
+)
+from actors.provider_pace import Percentiles
 
 __all__ = [
     "COOL_DOWNS",
+    "FAULTS",
     "RETRY",
+    "BreakerRules",
+    "BreakerState",
     "Configure",
     "Done",
     "Endpoint",
     "EndpointStatistics",
+    "Health",
+    "Manner",
     "Open",
     "Outcome",
+    "Percentiles",
     "ProviderActor",
     "ProviderBooks",
     "ProviderLease",
     "ProviderStatistics",
+    "Retry",
     "Unavailable",
 ]
 
 # Nobody knows when a slot comes free; a second is long enough not to be hammered.
 RETRY: Final = 1.0
 TOO_LATE: Final = "no slot came free in time"
+BROKEN: Final = "it failed too often and is left alone for now"
+CLOSED: Final = BreakerState.CLOSED
 
 
-class ProviderActor(Actor[Open | Done | Configure | Tick]):
+class ProviderActor(Actor[Open | Done | Retry | Configure | Tick]):
     """Grants slots; keeps those who wait for one, in order, each in the lines of all endpoints it may use."""
 
     def __init__(self, books: ProviderBooks, clock: Clock) -> None:
@@ -47,15 +77,18 @@ class ProviderActor(Actor[Open | Done | Configure | Tick]):
     def started(self) -> None:
         self._books.leases.prune()
         self._books.forget()
-        for desk in self._books.desks.values():
+        for desk in self._books.all():
             desk.line = OrderedDict()  # those who stood in the old one are delivered again
+            desk.breaker.reset()
 
-    def handle(self, message: Open | Done | Configure | Tick, reply: Reply) -> None:
+    def handle(self, message: Open | Done | Retry | Configure | Tick, reply: Reply) -> None:
         match message:
             case Open():
                 self._open(message, reply, self._clock())
             case Done():
                 self._done(message, self._clock())
+            case Retry(endpoint):
+                self._retry(endpoint, reply, self._clock())
             case Configure(endpoints):
                 self._configure(endpoints, self._clock())
                 reply.ok()
@@ -68,10 +101,14 @@ class ProviderActor(Actor[Open | Done | Configure | Tick]):
         if home[0] in names:
             names = (home[0], *names)
         full: list[Desk] = []
+        broken: tuple[str, ...] = ()
         soonest: tuple[float, Desk, int] | None = None  # of the keys that cool
         for name in names:
             desk = books.desks.get(name)
             if desk is None or (spent and not desk.keys.unspent(spent)):
+                continue
+            if desk.breaker.state is not CLOSED and not desk.breaker.lets_through(now):
+                broken += () if name in broken else (name,)
                 continue
             if not self._free(desk):
                 full.append(desk)
@@ -79,15 +116,17 @@ class ProviderActor(Actor[Open | Done | Configure | Tick]):
             key = desk.keys.take(spent, now, home)
             rest = desk.keys.rest(key, now) if desk.keys.cooling else 0.0
             if not rest:
-                self._grant(desk, key, query, reply, now)
+                self._grant(desk, key, query, reply, now, broken)
                 return
             if soonest is None or rest < soonest[0]:
                 soonest = rest, desk, key
         if soonest is not None:
             _, desk, key = soonest
-            self._grant(desk, key, query, reply, now)
+            self._grant(desk, key, query, reply, now, broken)
         elif full:
             self._wait(full, query, reply, now)
+        elif broken:
+            self._refuse(reply, BROKEN, min(books.desks[name].breaker.left(now) or RETRY for name in broken))
         else:
             self._refuse(reply, "no endpoint left to try")
 
@@ -114,15 +153,30 @@ class ProviderActor(Actor[Open | Done | Configure | Tick]):
             self._dismiss(desk, first)
         return len(line) < desk.endpoint.queue
 
-    def _grant(self, desk: Desk, key: int, query: Open, reply: Reply, now: float) -> None:
+    def _grant(self, desk: Desk, key: int, query: Open, reply: Reply, now: float, passed: tuple[str, ...] = ()) -> None:
         books = self._books
         lease = books.leases.add(ProviderLease(desk.endpoint.name, self.ref), now)
         lease.ring, lease.key_index, lease.affinity = desk.keys, key, query.affinity
+        lease.limits, lease.passed = desk.paces.limits, passed
+        lease.manner, lease.first_byte, lease.hurried = None, 0.0, False
         if not reply.ok(lease):
             books.leases.discard(lease)
+        elif desk.breaker.state is not CLOSED:
+            desk.breaker.sent(lease)
 
-    def _refuse(self, reply: Reply, reason: str) -> None:
-        self._books.refused += reply.fail(Unavailable(RETRY, reason))
+    def _refuse(self, reply: Reply, reason: str, seconds: float = RETRY) -> None:
+        self._books.refused += reply.fail(Unavailable(seconds, reason))
+
+    def _retry(self, endpoint: str, reply: Reply, now: float) -> None:
+        desk = self._books.desks.get(endpoint)
+        if desk is None:
+            self._refuse(reply, "no endpoint left to try")
+        elif not desk.breaker.lets_through(now):
+            self._refuse(reply, BROKEN, desk.breaker.left(now) or RETRY)
+        elif not desk.retries.take(desk.outcomes[Outcome.OK], now):
+            self._refuse(reply, "too many retries")
+        else:
+            reply.ok()
 
     def _leave(self, desk: Desk, reply: Reply) -> Open:
         place = desk.line[reply]
@@ -137,7 +191,7 @@ class ProviderActor(Actor[Open | Done | Configure | Tick]):
 
     def _serve(self, desk: Desk, now: float) -> None:
         """Give free slots to those in line."""
-        while desk.line and self._free(desk):
+        while desk.line and self._free(desk) and desk.breaker.lets_through(now):
             first = next(iter(desk.line))
             if first.wanted(now):
                 query = self._leave(desk, first)
@@ -154,16 +208,46 @@ class ProviderActor(Actor[Open | Done | Configure | Tick]):
             return  # a restart took this lease back, and it was the last of a removed endpoint
         desk.outcomes[outcome] += 1
         if outcome is Outcome.OK:
-            if lease.ring.cooling:
-                lease.ring.warm(lease.key_index)
-            if lease.affinity:
-                books.affinities.remember(lease.affinity, (lease.key, lease.key_index), now)
-        elif outcome in COOL_DOWNS:
-            lease.ring.cool(lease.key_index, now + COOL_DOWNS[outcome].seconds(note.retry_after))
+            self._succeeded(desk, lease, now)
+        elif outcome in FAULTS and not self._hurried(desk, lease, outcome):
+            self._failed(desk, lease, now)
+        else:
+            desk.breaker.given_back(lease)
+            if outcome in COOL_DOWNS:
+                lease.ring.cool(lease.key_index, now + COOL_DOWNS[outcome].seconds(note.retry_after))
         if desk.line:
             self._serve(desk, now)
         elif books.leaving:
             books.forget()
+
+    def _succeeded(self, desk: Desk, lease: ProviderLease, now: float) -> None:
+        desk.recent.append(True)
+        if desk.breaker.faults or desk.breaker.state is not CLOSED:
+            desk.breaker.succeeded(lease, now)
+        if lease.manner is not None and lease.first_byte:
+            desk.paces.note(lease.manner, lease.shape, lease.first_byte)
+        if lease.ring.cooling:
+            lease.ring.warm(lease.key_index)
+        if lease.affinity:
+            self._books.affinities.remember(lease.affinity, (lease.key, lease.key_index), now)
+
+    def _hurried(self, desk: Desk, lease: ProviderLease, outcome: Outcome) -> bool:
+        """Whether this is one more that was cut by a limit that has proved wrong: all of them are one fault."""
+        cut = outcome is Outcome.TIMEOUT and lease.hurried and not lease.first_byte
+        return cut and not desk.paces.forget(lease.shape)
+
+    def _failed(self, desk: Desk, lease: ProviderLease, now: float) -> None:
+        desk.recent.append(False)
+        desk.failed_at = now
+        if desk.breaker.failed(lease, now):
+            self._send_away(desk, now)
+
+    def _send_away(self, desk: Desk, now: float) -> None:
+        """Its breaker has opened: who stands in no other line is refused."""
+        line, desk.line = desk.line, OrderedDict()
+        for reply, place in line.items():
+            if not any(reply in other.line for other in place.lines):
+                self._refuse(reply, BROKEN, desk.breaker.left(now))
 
     def _configure(self, endpoints: tuple[Endpoint, ...], now: float) -> None:
         places: dict[Reply, Place] = {}
@@ -178,11 +262,16 @@ class ProviderActor(Actor[Open | Done | Configure | Tick]):
                 self._refuse(reply, TOO_LATE)
 
     def _sweep(self, now: float) -> None:
+        self._books.ticked_at = now
         for lease in self._books.leases.sweep(now):
             if (came_free := self._books.desks.get(lease.key)) is not None:
+                came_free.breaker.given_back(lease)
                 self._serve(came_free, now)
         self._books.forget()
         for desk in self._books.all():
             desk.keys.sweep(now)
+            desk.paces.refresh()
+            desk.retries.tick(desk.outcomes[Outcome.OK], now)
+            desk.breaker.lets_through(now)  # so that it is half open for those who look
             for reply in [reply for reply in desk.line if not reply.wanted(now)]:
                 self._dismiss(desk, reply)

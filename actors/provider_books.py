@@ -1,11 +1,12 @@
 """What is known about each endpoint: its leases, its outcomes, its keys, and who was served where.
 
-Rule: all of it survives a restart of the actor, but for the lines of those who wait: they are delivered again.
+Rule: all of it survives a restart of the actor, but for the lines of those who wait, which are delivered again, and for
+the breakers, which are closed: one that is wrong about its endpoint must not outlive a fault of ours.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -13,8 +14,12 @@ import msgspec
 
 from actors.kernel import Reply
 from actors.lease import TIME_TO_LIVE, LeaseTable
+from actors.provider_breaker import Breaker, BreakerState
+from actors.provider_health import Health, health
 from actors.provider_keys import Affinities, KeyRing
-from actors.provider_messages import Endpoint, Open, Outcome, ProviderLease, check_distinct
+from actors.provider_messages import Endpoint, Manner, Open, Outcome, ProviderLease, check_distinct
+from actors.provider_pace import Paces, Percentiles, percentiles
+from actors.provider_retries import RetryBudget
 
 
 class CoolDown(msgspec.Struct, frozen=True):
@@ -32,12 +37,17 @@ COOL_DOWNS: Final = {
     Outcome.THROTTLED: CoolDown(30.0, least=1.0, most=600.0),
     Outcome.KEY_REFUSED: CoolDown(300.0, least=300.0, most=300.0),  # it takes a person to make it good again
 }
+# what an endpoint is to blame for; nothing else moves its breaker or lowers its health
+FAULTS: Final = frozenset({Outcome.UPSTREAM_FAULT, Outcome.TIMEOUT, Outcome.BROKEN})
+RECENT: Final = 100  # successes and faults that an endpoint's health is made of
 
 
 class EndpointStatistics(msgspec.Struct, frozen=True):
-    """Totals since the start, restarts included.
+    """Totals since the start, restarts included.  Times are as of the last tick.
 
     Up to the next tick ``waiting`` may count askers who have left, and ``cooling`` keys that have rested enough.
+    ``opened`` counts how often the breaker has opened, ``opened_at`` is the last time on the actor's clock (None:
+    never), ``open_for`` the seconds until it is half open.  ``first_byte`` is the time to it.
     """
 
     name: str
@@ -49,6 +59,15 @@ class EndpointStatistics(msgspec.Struct, frozen=True):
     keys: int
     cooling: int
     removed: bool  # listed until its last lease is back
+    breaker: BreakerState
+    opened: int
+    opened_at: float | None
+    open_for: float
+    health: Health
+    first_byte: dict[Manner, Percentiles]
+    limits: int  # shapes of work that have a limit of their own for the first byte
+    retries_granted: int
+    retries_refused: int
 
 
 class ProviderStatistics(msgspec.Struct, frozen=True):
@@ -67,20 +86,28 @@ class Place(msgspec.Struct, frozen=True, eq=False):
 
 
 class Desk:
-    """One endpoint: its outcomes, its keys, and the line in front of it (of the living instance of the actor)."""
+    """One endpoint: what became of the work there, its keys, and the line in front of it (of the living instance of the
+    actor)."""
 
-    __slots__ = ("endpoint", "keys", "line", "outcomes")
+    __slots__ = ("breaker", "endpoint", "failed_at", "keys", "line", "outcomes", "paces", "recent", "retries")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.outcomes = dict.fromkeys(Outcome, 0)
+        self.recent: deque[bool] = deque(maxlen=RECENT)  # True: a success, False: a fault
+        self.failed_at = float("-inf")
         self.keys = KeyRing(endpoint.name, endpoint.keys)
+        self.breaker = Breaker(endpoint.breaker)
+        self.paces = Paces()
+        self.retries = RetryBudget()
         self.line: OrderedDict[Reply, Place] = OrderedDict()
 
     def change(self, endpoint: Endpoint) -> None:
         """The same endpoint, with other figures."""
         if endpoint.keys != self.endpoint.keys:
             self.keys = KeyRing(endpoint.name, endpoint.keys)
+        if endpoint.breaker != self.endpoint.breaker:
+            self.breaker.reset(endpoint.breaker)
         self.endpoint = endpoint
 
 
@@ -93,6 +120,7 @@ class ProviderBooks:
         self.leaving: dict[str, Desk] = {}  # removed, with leases still in flight
         self.affinities = Affinities()
         self.refused = 0
+        self.ticked_at = 0.0
         self.configure(tuple(endpoints))
 
     def __repr__(self) -> str:
@@ -131,7 +159,11 @@ class ProviderBooks:
         )
 
     def _statistics(self, desk: Desk) -> EndpointStatistics:
-        name = desk.endpoint.name
+        name, breaker, now = desk.endpoint.name, desk.breaker, self.ticked_at
+        first_byte = {manner: percentiles(times) for manner, times in desk.paces.shown.items()}
+        streams = first_byte[Manner.STREAM]
+        felt = streams if streams.count else first_byte[Manner.WHOLE]  # whole answers begin when they are finished
+        successes = sum(desk.recent)
         return EndpointStatistics(
             name=name,
             slots=desk.endpoint.slots,
@@ -142,11 +174,28 @@ class ProviderBooks:
             keys=desk.keys.count,
             cooling=len(desk.keys.cooling),
             removed=name in self.leaving,
+            breaker=breaker.state,
+            opened=breaker.opened,
+            opened_at=breaker.opened_at if breaker.opened else None,
+            open_for=breaker.left(now),
+            health=health(
+                successes,
+                len(desk.recent) - successes,
+                breaker.state,
+                felt.p99,
+                now - desk.failed_at,
+            ),
+            first_byte=first_byte,
+            limits=len(desk.paces.limits),
+            retries_granted=desk.retries.granted,
+            retries_refused=desk.retries.refused,
         )
 
     def _describe(self, desk: Desk) -> str:
         slots = "unlimited" if desk.endpoint.slots is None else desk.endpoint.slots
         name, keys = desk.endpoint.name, desk.keys
         cooling = f", cooling {len(keys.cooling)}/{keys.count} keys" if keys.cooling else ""
+        state = desk.breaker.state
+        broken = "" if state is BreakerState.CLOSED else f", breaker {state}"
         removed = ", removed" if name in self.leaving else ""
-        return f"{name} | slots {self.leases.count(name)}/{slots}, waiting {len(desk.line)}{cooling}{removed}"
+        return f"{name} | slots {self.leases.count(name)}/{slots}, waiting {len(desk.line)}{cooling}{broken}{removed}"

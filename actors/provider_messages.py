@@ -5,13 +5,14 @@ Rule: every message is frozen, and a name stands for the same endpoint in all of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 import msgspec
 
 from actors.lease import Lease
 from actors.messages import Query, Refused
+from actors.provider_breaker import BreakerRules
 from actors.provider_keys import KeyRing, Pair
 
 
@@ -28,16 +29,25 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"  # nobody wanted it any more
 
 
+class Manner(StrEnum):
+    """How work is answered; what a wait means to whoever waits depends on it."""
+
+    STREAM = "stream"  # piece by piece
+    WHOLE = "whole"
+
+
 class Endpoint(msgspec.Struct, frozen=True):
     """``slots`` leases at a time (``None``: unlimited), up to ``queue`` askers waiting for one.
 
-    ``keys``: how many interchangeable keys it has; they are known here by number only.
+    ``keys``: how many interchangeable keys it has; they are known here by number only.  ``breaker``: when it is left
+    alone.
     """
 
     name: str
     slots: int | None = None
     queue: int = 1024
     keys: int = 1
+    breaker: BreakerRules = BreakerRules()
 
     def __post_init__(self) -> None:
         if self.slots is not None and self.slots < 1:
@@ -56,17 +66,45 @@ def check_distinct(endpoints: Iterable[Endpoint]) -> None:
 
 
 class ProviderLease(Lease):
-    """One slot of ``endpoint``, to be used with its key number ``key_index``."""
+    """One slot of ``endpoint``, to be used with its key number ``key_index``.
 
-    __slots__ = ("affinity", "key_index", "ring")  # set by the actor that grants it
+    ``passed``: the endpoints that would have gone before it, had their breakers let anything through.
+    """
+
+    __slots__ = ("affinity", "first_byte", "hurried", "key_index", "limits", "manner", "passed", "ring", "shape")
+    # set by the actor that grants it
     key: str
     ring: KeyRing  # to which the number belongs: the endpoint may have other keys by the time the lease comes back
     key_index: int
     affinity: str
+    limits: Mapping[int, float]
+    passed: tuple[str, ...]
+    # set by its holder
+    manner: Manner | None  # None: nothing is learned from this, and it has no shape
+    shape: int
+    first_byte: float  # 0: not here
+    hurried: bool  # it was given less time than its asker would have
 
     @property
     def endpoint(self) -> str:
         return self.key
+
+    def patience(self, manner: Manner, shape: int, least: float, most: float) -> float:
+        """Seconds within which work of this ``shape`` should begin to be answered: ``most`` where too little is known,
+        else what was learned of others of its shape, within ``least`` and ``most``.
+
+        How long it takes will be shown under ``manner``.
+        """
+        self.manner, self.shape = manner, shape
+        limit = self.limits.get(shape)
+        if limit is None or limit >= most or least >= most:
+            return most
+        self.hurried = True
+        return max(limit, least)
+
+    def answered(self, seconds: float) -> None:
+        """The first byte is here, after ``seconds``."""
+        self.first_byte = seconds
 
     def done(self, outcome: Outcome, retry_after: float | None = None) -> None:
         """Give the slot back and say how it went.  Idempotent: the first outcome counts.
@@ -90,7 +128,8 @@ class Done(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unavailable(Refused):
-    """No slot by the deadline, too many waiting already, or no endpoint left to try."""
+    """No slot by the deadline, too many waiting already, no endpoint left to try, no retry left in the budget, or every
+    breaker open: then ``retry_after`` says when the first of them tries its endpoint again."""
 
 
 class Open(Query[ProviderLease], frozen=True):
@@ -105,11 +144,21 @@ class Open(Query[ProviderLease], frozen=True):
     affinity: str = ""
 
 
+class Retry(Query[None], frozen=True):
+    """May work that has failed at ``endpoint`` be opened there once more?  One retry of its budget, or Unavailable.
+
+    Asked before the pause, so that nobody waits for a refusal.
+    """
+
+    endpoint: str
+
+
 class Configure(Query[None], frozen=True):
     """``endpoints`` from now on.  Leases in flight end as they would have, also those of an endpoint that goes.
 
     Those who wait ask anew, in their order: who waits for what is gone is refused, and new room is taken at once.  When
-    an endpoint's number of keys changes, all its keys count as new: their cool-downs are forgotten.
+    an endpoint's number of keys changes, all its keys count as new: their cool-downs are forgotten.  When the rules of
+    its breaker change, the breaker is closed.
     """
 
     endpoints: tuple[Endpoint, ...]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
@@ -39,10 +39,13 @@ def credential(headers: Mapping[str, str]) -> str:
     return value.strip() if scheme.lower() == "bearer" else ""
 
 
-def identify(headers: Mapping[str, str], tokens: Sequence[Token], *, open_to_all: bool = False) -> Caller:
-    """The caller.  Raises Unauthenticated (401) for a wrong or missing token, Forbidden (403) for a web page."""
+def identify(
+    headers: Mapping[str, str], tokens: Sequence[Token], *, open_to_all: bool = False, welcome: Container[str] = ()
+) -> Caller:
+    """The caller.  Raises Unauthenticated (401) for a wrong or missing token, Forbidden (403) for a web page whose
+    origin is not ``welcome``."""
     if not tokens:
-        refuse_web_pages(headers, open_to_all=open_to_all)
+        refuse_web_pages(headers, open_to_all=open_to_all, welcome=welcome)
         return ANONYMOUS
     digest = hashlib.sha256(credential(headers).encode("utf-8", "surrogateescape")).digest()
     found: Caller | None = None
@@ -54,7 +57,7 @@ def identify(headers: Mapping[str, str], tokens: Sequence[Token], *, open_to_all
     return found
 
 
-def refuse_web_pages(headers: Mapping[str, str], *, open_to_all: bool) -> None:
+def refuse_web_pages(headers: Mapping[str, str], *, open_to_all: bool, welcome: Container[str] = ()) -> None:
     """Raise Forbidden unless the request can only come from a program of this machine's user."""
     host = headers.get("host", "")
     if not open_to_all and not _is_own(host):
@@ -63,6 +66,8 @@ def refuse_web_pages(headers: Mapping[str, str], *, open_to_all: bool) -> None:
             "set tokens, or CCPROXY_OPEN=1 to serve everybody who can reach it"
         )
     origin = headers.get("origin")
+    if origin and origin in welcome:
+        return
     if origin and urlsplit(origin).netloc.lower() != host.lower():
         raise Forbidden("requests from web pages of another origin are refused; set CCPROXY_AUTH_TOKENS to allow them")
     site = headers.get("sec-fetch-site")
@@ -73,10 +78,10 @@ def refuse_web_pages(headers: Mapping[str, str], *, open_to_all: bool) -> None:
 @lru_cache(256)
 def _is_own(host: str) -> bool:
     """Whether a Host header names this machine."""
-    return is_loopback(_host_name(host))
+    return is_loopback(host_name(host))
 
 
-def _host_name(host: str) -> str:
+def host_name(host: str) -> str:
     """The name in a Host header, without port and brackets."""
     if host.startswith("["):
         return host[1:].partition("]")[0]

@@ -12,13 +12,15 @@ import shlex
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import msgspec
 
-from ccproxy_sanic import __version__, catalog, profiles_command
+from ccproxy_sanic import __version__, catalog, lessons, profiles_command, settings_workers
+from ccproxy_sanic.listening import bind
 from ccproxy_sanic.masking import Secret, mask
 from ccproxy_sanic.ops import neighbour
 from ccproxy_sanic.routing import Facts, describe
@@ -60,7 +62,8 @@ def address(settings: Settings) -> str:
 def banner(settings: Settings, command: str) -> str:
     """What a person needs to know when it serves: three to eight lines."""
     upstream, routes = settings.upstream, settings.routes
-    lines = [f"ccproxy {__version__} on {address(settings)}"]
+    workers = f", {settings.web_concurrency} workers" if settings.web_concurrency > 1 else ""
+    lines = [f"ccproxy {__version__} on {address(settings)}{workers}"]
     if routes is not None:
         lines.append(f"  routes:           {describe.briefly(routes)}")
     if not upstream.demo:
@@ -111,6 +114,7 @@ def _ways(settings: Settings) -> list[str]:
         which = "requests" if routes is None else "requests that no rule takes"
         where = DEMO if upstream.demo else f"{upstream.label} at {upstream.base_url}"
         lines.append(f"{which} go to {where}, {'with' if upstream.api_key else 'without'} a key")
+    lines += settings_workers.remarks(settings.web_concurrency, settings.redis_url is not None)
     return lines + settings.network.remarks(settings.base_urls)
 
 
@@ -160,13 +164,13 @@ def profiles(environ: Mapping[str, str], given: argparse.Namespace, out: TextIO)
         _say(faults, "fault", out)
         return FAULTY
     known = catalog.read(report.values["CCPROXY_PROFILES"])
-    return profiles_command.run(given, known, report.values["CCPROXY_PROFILE"], out)
+    folder = report.values["CCPROXY_STATE_DIR"]
+    taught = lessons.read(folder, known) if folder is not None else []
+    return profiles_command.run(given, known, report.values["CCPROXY_PROFILE"], out, taught, time.time())
 
 
 def free_port(host: str, after: int) -> int | None:
     """The next port that is free on ``host``; None if none of the next hundred is."""
-    from ccproxy_sanic.server import bind
-
     for port in range(after + 1, min(after + 1 + _PORTS_TRIED, 65_536)):
         try:
             bind(host, port).close()
@@ -201,11 +205,9 @@ def serve(environ: Mapping[str, str], out: TextIO) -> int:
         _say(report.faults, "fault", out)
         print(f"{command_line(environ, 'check')} shows all settings", file=out)
         return FAULTY
-    from ccproxy_sanic import server  # Sanic takes a while to import: a fault is said before that
-
     command = command_line(environ, "serve")
     try:
-        listening = server.bind(settings.host, settings.port)
+        listening = bind(settings.host, settings.port)
     except socket.gaierror as error:
         _say([f"HOST: {settings.host} is no address and no known name ({error.strerror})"], "fault", out)
         return FAULTY
@@ -214,6 +216,12 @@ def serve(environ: Mapping[str, str], out: TextIO) -> int:
         return FAULTY
     settings = msgspec.structs.replace(settings, port=listening.getsockname()[1])
     print(banner(settings, command), file=out, flush=True)
+    if settings.web_concurrency > 1:
+        from ccproxy_sanic import parent
+
+        return parent.run(settings, listening)
+    from ccproxy_sanic import server  # Sanic takes a while to import, and a parent does without
+
     return server.run(settings, listening)
 
 

@@ -10,12 +10,12 @@ import random
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 import msgspec
 
-_ID_BITS: Final = 96  # 24 digits
+_ID_BYTES: Final = 12  # 24 digits
 _FOREIGN_ID_MAX: Final = 128
 _SHOWN_MAX: Final = 200  # characters of a foreign name that a header shows
 
@@ -25,7 +25,7 @@ HOP_HEADER: Final = "x-ccproxy-hop"  # names of the proxies a request has alread
 
 def new_id(prefix: str) -> str:
     """``prefix`` + 24 hexadecimal digits, of the length of Anthropic's ids (protocol.md 3.1).  Not a secret."""
-    return f"{prefix}{random.getrandbits(_ID_BITS):024x}"
+    return prefix + random.getrandbits(8 * _ID_BYTES).to_bytes(_ID_BYTES).hex()  # half the time of a format
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -33,6 +33,57 @@ class Caller(msgspec.Struct, frozen=True):
 
     name: str
     key: str
+
+
+class Answer(Protocol):
+    """What is known of an upstream's answer, when it has been read."""
+
+    @property
+    def usage(self) -> Any: ...
+    @property
+    def stop_reason(self) -> str | None: ...
+    @property
+    def upstream_id(self) -> str | None: ...
+    @property
+    def upstream_model(self) -> str | None: ...
+
+
+class Trace(Protocol):
+    """What is told of a request while it is answered, where tracing is on (ops/tracing.py)."""
+
+    def hop(
+        self, upstream: str, profile: str, model: str, operation: str, origin: tuple[bytes, bytes, int]
+    ) -> list[tuple[bytes, bytes]]:
+        """An upstream is asked now: the headers that tell it of the trace."""
+
+    def headed(self, status: int) -> None:
+        """The head of its answer is here."""
+
+    def left(self, answer: Answer | None, fault: Exception | None = None, status: int = 0) -> None:
+        """It has answered, or failed; ``status`` is its own where it refused."""
+
+    def end(self, status: int, outcome: str, error_type: str | None) -> None:
+        """The request is over; ``status`` is what was sent, 0 for nothing."""
+
+
+class Tracer(Protocol):
+    """What begins traces."""
+
+    def begin(
+        self,
+        ctx: RequestContext,
+        *,
+        method: str,
+        scheme: str,
+        client: str,
+        traceparent: str,
+        tracestate: str,
+        agent: str,
+    ) -> Trace:
+        """That of a request that has just been read; the last three are what its headers say, or empty."""
+
+    async def close(self) -> bool:
+        """Send what waits; False where that took too long."""
 
 
 class RequestContext(msgspec.Struct, gc=False):
@@ -61,18 +112,26 @@ class RequestContext(msgspec.Struct, gc=False):
     queue_s: float = 0.0
     translate_s: float = 0.0
     upstream_s: float = 0.0
+    flow_s: float = 0.0  # from the answer's head to its last byte
     first_content_s: float | None = None
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     thinking_tokens: int = 0
+    cost_usd: float | None = None  # as the upstream says
     adjustments: tuple[str, ...] = ()
     notes: str = ""
     rule: str = ""
     hops: tuple[str, ...] = ()
     upstream_headers: Mapping[str, str] = {}
     shared: bool = False
+    answered: bool = False  # an upstream's answer is complete
+    limits: Mapping[str, str] = {}  # what its limits leave the caller, as headers
+    cache: str = ""  # what became of it there: hit, miss, shared, refresh; "": it had nothing to do with it
+    cache_age: int = 0  # seconds, of what was hit
+    kept: Any = None  # the cache's handle to what was hit
+    trace: Trace | None = None  # where tracing is on
 
     def server_timing(self) -> str:
         """``server-timing``: what the proxy itself cost, in ms, visible from outside (ARCHITECTURE.md 6)."""
@@ -90,6 +149,10 @@ class RequestContext(msgspec.Struct, gc=False):
             headers["x-ccproxy-route"] = ", ".join(self.hops)
         if self.notes:
             headers["x-ccproxy-adjustments"] = self.notes
+        if self.limits:
+            headers.update(self.limits)
+        if self.cache:
+            headers["x-ccproxy-cache"] = f"hit; age={self.cache_age}" if self.cache == "hit" else self.cache
         return headers
 
 

@@ -40,12 +40,14 @@ class ProxyError(Exception):
 
     ``status`` and ``type`` are class data; a subclass that carries an upstream's answer sets them per instance.
     ``retry_after`` is in seconds; ``should_retry`` becomes ``x-should-retry`` (None leaves it to the client);
-    ``details`` becomes ``error.details``.
+    ``details`` becomes ``error.details``; ``provider`` is who answered behind an upstream that asks others, if it says
+    so: ``provider``, ``provider_message`` and ``provider_code`` of ``error`` (original.md behaviour 42).
     """
 
     status: int = 500
     type: str = "api_error"
     closes: ClassVar[bool] = False  # whether the client's connection is closed after the answer
+    provider: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -168,6 +170,8 @@ def _body(error: ProxyError, request_id: str) -> bytes:
     inner: dict[str, Any] = {"type": error.type, "message": error.message}
     if error.details:
         inner["details"] = error.details
+    if error.provider:
+        inner |= error.provider
     return msgspec.json.encode({"type": "error", "error": inner, "request_id": request_id})
 
 

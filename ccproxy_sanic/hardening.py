@@ -74,6 +74,27 @@ class StrictRequest(Request):
         super().__init__(url_bytes, headers, version, method, transport, app, head, stream_id)
 
 
+class NamedHostRequest(StrictRequest):
+    """For a proxy that answers under some names only: a class of its own, so that all others pay nothing for it."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        url_bytes: bytes,
+        headers: Any,
+        version: str,
+        method: str,
+        transport: Any,
+        app: Any,
+        head: bytes = b"",
+        stream_id: int = 0,
+    ) -> None:
+        if head:
+            app.ctx.guards.check_host(headers.getone("host", ""))
+        super().__init__(url_bytes, headers, version, method, transport, app, head, stream_id)
+
+
 class StrictProtocol(HttpProtocol):
     """Sanic's protocol with an absolute deadline for reading: its own timeouts start anew at each byte."""
 

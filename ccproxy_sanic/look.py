@@ -9,73 +9,88 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import OrderedDict
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from ccproxy_sanic.context import shown
 from ccproxy_sanic.errors import ProxyError
+from ccproxy_sanic.lesson_keeper import Keeper, Later
+from ccproxy_sanic.lessons import LASTS, Lessons
 from ccproxy_sanic.profiles import GENERIC, Catalog, Profile, recognise, resolve
 from ccproxy_sanic.upstream.exchange import Closer, Head, open_exchange
 from ccproxy_sanic.upstream.target import Target
 
 log = logging.getLogger("ccproxy")
 PATIENCE: Final = 3.0  # seconds for all of it
-MOST_LEARNED: Final = 1024  # model names may come from clients
 MAX_LIST: Final = 1024 * 1024  # bytes of a list of models that are read
 
 # from the chat URL: the list of models, and the root, where Ollama says its name
 PLACES: Final = ("../models", "/")
 
 
-class Lesson:
-    """What a server taught of one model.  The profile that it makes is kept: what is remembered of a profile elsewhere
-    goes by its identity."""
+class LessonStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """One lesson; ``kind`` is what was refused, ``learned_at`` seconds since the epoch, the others seconds."""
 
-    __slots__ = ("_of", "_profile", "switches")
-
-    def __init__(self) -> None:
-        self.switches: dict[str, Any] = {}
-        self._of: Profile | None = None
-        self._profile: Profile | None = None
-
-    def add(self, switches: Mapping[str, Any]) -> None:
-        self.switches.update(switches)
-        self._profile = None
-
-    def applied(self, profile: Profile) -> Profile:
-        if self._profile is None or self._of is not profile:
-            self._of, self._profile = profile, msgspec.structs.replace(profile, **self.switches)
-        return self._profile
+    base_url: str
+    model: str
+    kind: str
+    switches: Mapping[str, Any]
+    learned_at: float
+    age: float
+    expires_in: float
 
 
 class Profiles:
-    """The profiles of all upstreams.  ``named`` are those whose servers said who they are, ``learned`` the switches
-    that a server's refusals taught for a model: both by base URL, which a reload of the routes does not change."""
+    """The profiles of all upstreams.  ``named`` are those whose servers said who they are, ``lessons`` what servers
+    taught of models: both by base URL, which a reload of the routes does not change.
 
-    def __init__(self, catalog: Catalog) -> None:
+    ``now`` is the wall clock; ``keeper`` is told what was learnt, where it is kept over a restart.
+    """
+
+    def __init__(self, catalog: Catalog, now: Callable[[], float] = time.time) -> None:
         self.catalog = catalog
         self.named: dict[str, str] = {}
-        self.learned: OrderedDict[tuple[str, str], Lesson] = OrderedDict()
+        self.lessons = Lessons(now)
+        self.keeper: Keeper | None = None
 
     def __repr__(self) -> str:
-        return f"<Profiles named {self.named}, learned {list(self.learned)}>"
+        return f"<Profiles named {self.named}, {self.lessons!r}>"
+
+    def keep_in(self, folder: Path, later: Later) -> None:
+        """Keep what is learnt in ``folder``, and begin with what is there."""
+        self.keeper = Keeper(folder, self.lessons, self.catalog, later)
 
     def of(self, target: Target, model: str) -> Profile:
         """The profile for ``model`` at ``target``: what the user forces or is known, and what its server taught."""
         profile = resolve(target.base_url, model, target.profile or self.named.get(target.base_url), self.catalog)
-        if self.learned and (lesson := self.learned.get((target.base_url, model))) is not None:
-            return lesson.applied(profile)
-        return profile
+        return self.lessons.applied(target.base_url, model, profile)
 
-    def learn(self, target: Target, model: str, switches: Mapping[str, Any]) -> None:
-        """Remember what a server's refusal says of ``model``; bounded, the oldest is forgotten first."""
-        log.info("upstream %s says of %s: %s", target.name, shown(model), dict(switches))
-        self.learned.setdefault((target.base_url, model), Lesson()).add(switches)
-        if len(self.learned) > MOST_LEARNED:
-            self.learned.popitem(last=False)
+    def learn(self, target: Target, model: str, kind: str, switches: Mapping[str, Any]) -> None:
+        """Remember what a server's refusal says of ``model``: that it does not take ``kind``, but these switches."""
+        log.info("upstream %s says of %s: %s is refused, so %s", target.name, shown(model), kind, dict(switches))
+        self.lessons.learn(target.base_url, model, kind, switches)
+        if self.keeper is not None:
+            self.keeper.learnt()
+
+    def statistics(self) -> tuple[LessonStatistics, ...]:
+        """What was learnt and holds, the oldest first."""
+        now = self.lessons.now()
+        return tuple(
+            LessonStatistics(
+                base_url=lesson.base_url,
+                model=lesson.model,
+                kind=lesson.kind,
+                switches=lesson.switches,
+                learned_at=lesson.learned_at,
+                age=lesson.age(now),
+                expires_in=max(0.0, lesson.learned_at + LASTS - now),
+            )
+            for lesson in sorted(self.lessons, key=lambda one: one.learned_at)
+        )
 
     def is_unsure(self, target: Target) -> bool:
         """Whether only a look can tell: nothing is forced, and no profile claims the host."""

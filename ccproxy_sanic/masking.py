@@ -16,7 +16,7 @@ from typing import Any, Final
 MASK: Final = "***"
 
 # Vendors' documented key shapes: the prefix stays (it says which key it was), the rest goes.
-_PREFIXES: Final = (
+PREFIXES: Final = (
     r"sk-(?:proj-|ant-|or-v1-|or-|svcacct-|admin-)?|rk-|pk-|csk-|gsk_|xai-|hf_|fw_|pplx-|nvapi-|r8_|tgp_v1_|"
     r"gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AIza|AKIA|ASIA|ya29\.|dop_v1_|sess-"
 )
@@ -30,7 +30,7 @@ _RULES: Final = (
         rf"\1\2{MASK}",
     ),
     # Keys by their prefix; asterisks count, because vendors mask the middle themselves and leave the end.
-    (re.compile(rf"(?<![\w-])({_PREFIXES})[\w*.-]{{7,4000}}[\w*]"), rf"\1{MASK}"),
+    (re.compile(rf"(?<![\w-])({PREFIXES})[\w*.-]{{7,4000}}[\w*]"), rf"\1{MASK}"),
     # name=value and name: value, where the value holds a digit or an asterisk (a word of prose does not).
     (
         re.compile(

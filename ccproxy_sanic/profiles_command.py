@@ -7,15 +7,17 @@ the translation that serves requests.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TextIO
 
 import msgspec
 
 from ccproxy_sanic.columns import aligned
 from ccproxy_sanic.errors import InvalidRequest
+from ccproxy_sanic.lessons import LASTS, Lesson, Lessons, plain
+from ccproxy_sanic.masking import mask
 from ccproxy_sanic.profiles import Catalog, resolve, select
-from ccproxy_sanic.profiles.resolver import host_of
+from ccproxy_sanic.profiles.resolver import Layer, host_of
 from ccproxy_sanic.profiles.switches import spelled
 from ccproxy_sanic.translate.request import to_chat
 from ccproxy_sanic.wire import openai_chat
@@ -39,6 +41,8 @@ EXAMPLE: Final[Mapping[str, Any]] = {
     "messages": [{"role": "user", "content": "How is the weather in Paris?"}],
 }
 _HEADINGS: Final = ("NAME", "PLATFORM", "FILE", "HOSTS")
+_LEARNED: Final = ("UPSTREAM", "MODEL", "REFUSED", "SINCE", "FOR", "SO")
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,13 +53,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explain.add_argument("model", metavar="MODEL")
 
 
-def run(given: argparse.Namespace, catalog: Catalog, forced: str | None, out: TextIO) -> int:
-    """The command; the exit code.  ``forced`` is CCPROXY_PROFILE, which ``catalog`` has."""
+def run(
+    given: argparse.Namespace,
+    catalog: Catalog,
+    forced: str | None,
+    out: TextIO,
+    lessons: Iterable[Lesson] = (),
+    now: float = 0.0,
+) -> int:
+    """The command; the exit code.  ``forced`` is CCPROXY_PROFILE, which ``catalog`` has; ``lessons`` are those of
+    CCPROXY_STATE_DIR, and ``now`` is in seconds since the epoch."""
+    book = Lessons(lambda: now)
+    for lesson in lessons:
+        book.take(lesson)
     if given.question is None:
-        out.write(listing(catalog))
+        out.write(listing(catalog) + learned(book))
         return 0
     try:
-        text = explanation(given.base_url, given.model, forced, catalog)
+        text = explanation(given.base_url, given.model, forced, catalog, book)
     except ValueError:
         out.write("fault: BASE_URL: is no http:// or https:// address\n")
         return FAULTY
@@ -71,8 +86,26 @@ def listing(catalog: Catalog) -> str:
     return _aligned(rows)
 
 
-def explanation(base_url: str, model: str, forced: str | None, catalog: Catalog) -> str:
+def learned(book: Lessons) -> str:
+    """What upstreams taught of their models by refusing requests; nothing where nothing is known."""
+    rows = [_LEARNED]
+    for lesson in sorted(book, key=lambda one: (one.base_url, one.model, one.learned_at)):
+        age = lesson.age(book.now())
+        switches = ", ".join(f"{switch} = {spelled(value)}" for switch, value in lesson.switches.items())
+        left = _for(LASTS - age)
+        rows.append((mask(lesson.base_url), mask(lesson.model), lesson.kind, _for(age), left, switches))
+    return "" if len(rows) == 1 else f"\nLearned from refusals:\n{_aligned(rows)}"
+
+
+def _for(seconds: float) -> str:
+    """``3 h``: one figure and the largest unit that it fills."""
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds >= size or size == 1)
+    return f"{seconds // size:.0f} {unit}"
+
+
+def explanation(base_url: str, model: str, forced: str | None, catalog: Catalog, book: Lessons | None = None) -> str:
     """Which profile, which table sets each switch, what is sent.  Raises ValueError for a URL that is none."""
+    book = book or Lessons(lambda: 0.0)
     name, at_host = select(base_url, forced, catalog)
     lines = [
         f"profile {name}: {_why(base_url, name, forced, catalog)}",
@@ -80,13 +113,18 @@ def explanation(base_url: str, model: str, forced: str | None, catalog: Catalog)
         "",
     ]
     rows: dict[str, tuple[str, str, str]] = {}
-    for layer in catalog.layers(name, model=model, at_host=at_host):
+    for layer in [*catalog.layers(name, model=model, at_host=at_host), *_taught(base_url, model, book)]:
         for switch, value in layer.set.items():
             before = rows.get(switch)
             instead = f", instead of {before[1]} by {before[2].partition(', instead of ')[0]}" if before else ""
             rows[switch] = (switch, spelled(value), layer.where + instead)
     lines.append(_aligned([("SWITCH", "VALUE", "SET BY"), *rows.values()]) + "All other switches have their defaults.")
-    return "\n".join([*lines, "", *_example(base_url, model, forced, catalog)]) + "\n"
+    return "\n".join([*lines, "", *_example(base_url, model, forced, catalog, book)]) + "\n"
+
+
+def _taught(base_url: str, model: str, book: Lessons) -> list[Layer]:
+    mine = [lesson for lesson in book if (lesson.base_url, lesson.model) == (plain(base_url), model)]
+    return [Layer(f"its server, {_for(lesson.age(book.now()))} ago", lesson.switches) for lesson in mine]
 
 
 def _why(base_url: str, name: str, forced: str | None, catalog: Catalog) -> str:
@@ -98,13 +136,12 @@ def _why(base_url: str, name: str, forced: str | None, catalog: Catalog) -> str:
     return f"no profile claims {host or 'this address'}; when it serves, the proxy asks the server who it is"
 
 
-def _example(base_url: str, model: str, forced: str | None, catalog: Catalog) -> list[str]:
+def _example(base_url: str, model: str, forced: str | None, catalog: Catalog, book: Lessons) -> list[str]:
     asked = msgspec.json.encode({"model": model, **EXAMPLE})
     lines = ["For this request", _indented(asked), "", "this is sent to /chat/completions"]
+    profile = book.applied(base_url, model, resolve(base_url, model, forced, catalog))
     try:
-        done = to_chat(
-            decode_request(asked), model=model, profile=resolve(base_url, model, forced, catalog), session="example"
-        )
+        done = to_chat(decode_request(asked), model=model, profile=profile, session="example")
     except InvalidRequest as refused:
         return [*lines, f"  nothing, it is refused: {refused.message}"]
     lines.append(_indented(openai_chat.encode(done.request)))

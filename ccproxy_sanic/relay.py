@@ -8,54 +8,36 @@ raise, so nothing may raise past this module once it has committed (ARCHITECTURE
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final, cast
 
 from sanic import Request
-from sanic.http import Http
+from sanic.http import Http, Stage
 from sanic.response import HTTPResponse
 from sanic.response.types import BaseHTTPResponse
 
 from ccproxy_sanic.context import RequestContext
-from ccproxy_sanic.errors import Broken, ProxyError, as_event, as_response
+from ccproxy_sanic.errors import ProxyError, as_event, as_response
+from ccproxy_sanic.pump import Pump
 
 PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 JSON: Final = "application/json"
 EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
 STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-AFTER_FINISH: Final = 5.0  # seconds an upstream may take from finish_reason to its end (protocol.md 4.4, row 10)
+READY: Final = (  # Sanic's head of a whole answer
+    b"HTTP/1.1 200 OK\r\nrequest-id: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: %b\r\n"
+    b"%b%b: %b\r\n\r\n%b"
+)
 WRITE_STALL: Final = 120.0  # seconds a client may leave our writes unread
 
 
-class Machine(Protocol):
-    """What the pump needs of a stream translator."""
-
-    @property
-    def fault(self) -> ProxyError | None: ...
-    @property
-    def spoken(self) -> bool: ...
-    @property
-    def done(self) -> bool: ...
-    @property
-    def finishing(self) -> bool: ...
-    def feed(self, data: bytes) -> bytes: ...
-    def close(self) -> bytes: ...
-
-
-class Upstream(Protocol):
-    """What the pump needs of an upstream exchange: ``flow`` hands each read to the sink where it arrives; True: the
-    sink wanted no more, False: the answer has ended.  Raises ProxyError."""
-
-    async def flow(self, sink: Callable[[bytes], bool]) -> bool: ...
-    def abort(self) -> None: ...
-
-
 class Head(HTTPResponse):
-    """Sanic's response without its care for each header (a sixth of the cost of one with our headers).
+    """Sanic's response without its care for each header (a sixth of the cost of one with our headers), and with the
+    lines that every answer has (guards.py).
 
-    Rule: whatever gets into ``headers`` is a valid header value already: made here, or checked where it came in
-    (context.shown, wire.forwarding).
+    Rule: it has a ``request-id``, and whatever gets into ``headers`` is a valid header value already: made here, or
+    checked where it came in (context.shown, wire.forwarding).
     """
 
     __slots__ = ()
@@ -67,14 +49,40 @@ class Head(HTTPResponse):
         self.headers = headers  # type: ignore[assignment]  # Sanic only writes and removes members
 
     @property
-    def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
-        return (
-            (name.encode("ascii"), str(value).encode("utf-8", "surrogateescape"))
-            for name, value in self.headers.items()
+    def processed_headers(self) -> list[tuple[bytes, bytes]]:  # type: ignore[override]  # Sanic only walks through it
+        headers, http = self.headers, cast(Any, self.stream)
+        lines = [
+            (name.encode("ascii"), str(value).encode("utf-8", "surrogateescape")) for name, value in headers.items()
+        ]
+        lines.append(http.protocol.app.ctx.guards.lines(http, headers["request-id"]))
+        return lines
+
+
+class Ready(Head):
+    """A whole answer whose ``lines`` are rendered already (each with its end): written as one block, without Sanic's
+    walk over the headers, which is a tenth of what such an answer costs."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, request_id: str, lines: bytes, body: bytes) -> None:
+        super().__init__(200, {"request-id": request_id}, JSON, body)
+        self._lines = lines
+
+    async def send(self, data: Any = None, end_stream: bool | None = None) -> None:
+        http, body, request_id = cast(Any, self.stream), cast(bytes, self.body), self.headers["request-id"]
+        block = READY % (
+            request_id.encode("ascii"),
+            len(body),
+            b"keep-alive" if http.keep_alive else b"close",
+            self._lines,
+            *http.protocol.app.ctx.guards.lines(http, request_id),
+            body,
         )
+        await http.protocol.send(block)
+        http.response_func, http.stage = None, Stage.IDLE  # what Sanic itself does when a whole answer is out
 
 
-class Client:
+class Client(Pump):
     """One client and its answer.
 
     ``ping_after`` seconds of silence commit a stream with a ping, every ``ping_every`` seconds of silence another
@@ -85,13 +93,9 @@ class Client:
         "_busy",
         "_clock",
         "_ended",
-        "_exchange",
-        "_held",
-        "_machine",
         "_on_spoken",
         "_ping_after",
         "_ping_every",
-        "_read_at",
         "_request",
         "_response",
         "_wire",
@@ -99,8 +103,6 @@ class Client:
         "committed",
         "ctx",
         "headers",
-        "opened",
-        "spoken",
         "status",
     )
 
@@ -114,17 +116,15 @@ class Client:
         ping_every: float,
         on_spoken: Callable[[], None] = lambda: None,
     ) -> None:
+        super().__init__(ctx.started)
         self.ctx, self._request, self._clock = ctx, request, clock
         self._ping_after, self._ping_every, self._on_spoken = ping_after, ping_every, on_spoken
         self.headers: dict[str, str] = {}  # sent with whatever answer it becomes
-        self.committed = self.opened = self.spoken = self._busy = self._ended = False
+        self.committed = self._busy = self._ended = False
         self.status = 0
-        self._wrote_at = self._read_at = ctx.started
+        self._wrote_at = ctx.started
         self._response: BaseHTTPResponse | None = None
         self._wire: Any = None  # Sanic's protocol of the client's connection, once chunks may be written to it
-        self._held = b""  # translated, not yet written
-        self._exchange: Upstream | None = None
-        self._machine: Machine | None = None
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else "spoken" if self.spoken else "committed" if self.committed else "waiting"
@@ -180,10 +180,11 @@ class Client:
         """Write the last frames and the end of the body."""
         if self._ended:
             return
-        self._ended = True
+        self._ended = self._busy = True
         response = self._response or await self._commit()
         self.ctx.bytes_out += len(data)
         await response.send(data, end_stream=True)
+        self._busy = False
 
     async def fail(self, fault: ProxyError) -> None:
         """Say ``fault`` in the form that is still possible: an HTTP answer, else an ``error`` event and the end."""
@@ -197,70 +198,35 @@ class Client:
             self._request.stream.keep_alive = False
         await self.reply(status, headers, body)
 
-    async def pump(self, exchange: Upstream, machine: Machine) -> None:
-        """Carry the upstream's answer through ``machine`` to the client until it is complete; raises the fault if not.
-
-        One write for all events of one socket read (ARCHITECTURE.md 1.6), made where they arrive: this task only wakes
-        for the first, for a client that does not read, and for the end.
-        """
-        self._exchange, self._machine = exchange, machine
-        try:
-            broken: ProxyError | None = None
-            try:
-                while await exchange.flow(self._take):
-                    data, self._held = self._held, b""
-                    if machine.done:
-                        await self.end(data)
-                        return
-                    if data:
-                        self.opened = True
-                        await self.send(data)
-                    if machine.fault is not None:
-                        raise machine.fault
-            except Broken as fault:  # the machine knows whether what came was complete
-                broken = fault
-            data = machine.close()
-            if machine.fault is not None:
-                if data:
-                    self.opened = True
-                    await self.send(data)
-                raise broken or machine.fault
-            if machine.spoken and not self.spoken:
-                self._speak()
-            await self.end(data)
-        finally:
-            self._exchange = self._machine = None
-
     def _take(self, block: bytes) -> bool:
-        """Translate what has just arrived, and write it if the client takes it now; False hands it to the pump.
-
-        Straight to the transport: half of the cost of Sanic's ``send``, and the task need not wake for it.
-        """
-        machine = self._machine
+        machine = self.machine
         assert machine is not None  # noqa: S101 (only the pump's exchange calls this)
-        self._read_at = self._clock()
+        now = self._read_at = self._clock()
         data = machine.feed(block)
-        if machine.spoken and not self.spoken:
-            self._speak()
+        if not self.spoken and machine.spoken:
+            self.speak()
+        if machine.done or machine.fault is not None or not self.offer(data, now):
+            self._held = data
+            return self._wire is None and not data and not machine.done and machine.fault is None
+        return True
+
+    def offer(self, data: bytes, now: float) -> bool:
+        """Write without waiting, if the client takes it now.
+
+        Straight to the transport: half of the cost of Sanic's ``send``, and no task need wake for it.
+        """
         wire = self._wire
         transport = None if wire is None else wire.transport
-        if (
-            transport is None
-            or machine.done
-            or machine.fault is not None
-            or not wire._can_write.is_set()
-            or transport.is_closing()
-        ):
-            self._held = data
-            return wire is None and not data and not machine.done and machine.fault is None
+        if transport is None or not wire._can_write.is_set() or transport.is_closing():
+            return False
         if data:
             transport.write(b"%x\r\n%b\r\n" % (len(data), data))
             wire._time = monotonic()  # Sanic's own clock: it would take us for silent
-            self._wrote_at = self._read_at
+            self._wrote_at = now
             self.ctx.bytes_out += len(data)
         return True
 
-    def _speak(self) -> None:
+    def speak(self) -> None:
         self.spoken = True
         self.ctx.first_content_s = self._clock() - self.ctx.started
         self._on_spoken()
@@ -269,16 +235,13 @@ class Client:
 
     def look(self, now: float) -> None:
         """One look of the ticker: ping, end or cut, whatever is due."""
-        if self._ended:
-            return
         if self._busy:
             if now - self._wrote_at >= WRITE_STALL:
                 self.abort()
             return
-        machine = self._machine
-        if machine is not None and machine.finishing and now - self._read_at >= AFTER_FINISH:
-            if self._exchange is not None:
-                self._exchange.abort()  # wakes the pump, which finds the message complete
+        if self._ended:
+            return
+        if self.end_the_late(now):
             return
         if not self.committed:
             if self.ctx.stream and now - self._wrote_at >= self._ping_after:

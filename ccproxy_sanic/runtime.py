@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import hmac
 import logging
 import os
 import random
-import secrets
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -25,27 +22,34 @@ import msgspec
 from actors import (
     CacheActor,
     Configure,
-    Flights,
-    Limits,
+    Family,
     MetricsActor,
     MetricsRegistry,
+    Priced,
     ProviderActor,
     ProviderBooks,
     RateBooks,
     RateLimiterActor,
     Ref,
-    Sample,
     Supervisor,
     Tick,
-    mailbox_samples,
 )
-from ccproxy_sanic import catalog, demo
-from ccproxy_sanic.auth import Token
+from ccproxy_sanic import catalog, demo, gauges
+from ccproxy_sanic.auth import ANONYMOUS, Token, identify
+from ccproxy_sanic.caching import Caching
+from ccproxy_sanic.context import Caller, Tracer
+from ccproxy_sanic.crew import Crew, carrier_key
 from ccproxy_sanic.errors import Draining, ProxyError, TimedOut
-from ccproxy_sanic.fleet import Fleet, fleet_of
+from ccproxy_sanic.fleet import Fleet, fleet_of, limits_of
+from ccproxy_sanic.frames import Place, alone
+from ccproxy_sanic.guards import Guards
 from ccproxy_sanic.look import Profiles
+from ccproxy_sanic.ops.cost import Prices
+from ccproxy_sanic.ops.error_records import ErrorRecords
 from ccproxy_sanic.ops.logging import LogWriter
 from ccproxy_sanic.pipeline import House
+from ccproxy_sanic.pipeline.retry import RetryRules
+from ccproxy_sanic.running import SharedStreams
 from ccproxy_sanic.settings import Settings
 from ccproxy_sanic.settings_network import Reach
 from ccproxy_sanic.tokens import Memory, TokenCounter, pool_size
@@ -95,21 +99,30 @@ class Runtime:
     house: House
     watch: Watch
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, place: Place | None = None) -> None:
+        self.settings, self.place = settings, place or alone()
+        self.crew = Crew(settings, self.place, self.spawn)
         self.ready = self.draining = self.fatal = False
         self.on_fatal: Callable[[], object] = lambda: None
         self.active: set[Activity] = set()
         self._idle = asyncio.Event()
-        self.hop = secrets.token_hex(8)
+        self.hop = self.place.derived(b"hop").hex()[:16]
         self.tokens = tuple(Token(token.name, token.token.reveal()) for token in settings.auth_tokens)
+        self.guards = Guards(settings)
         self.profiles = Profiles(catalog.required(settings))
         self._looks: set[asyncio.Task[None]] = set()
-        self.transports = Transports(str(settings.ca_file) if settings.ca_file else None)
-        self.log_writer = LogWriter(settings)
+        self.transports = Transports(
+            str(settings.ca_file) if settings.ca_file else None,
+            keepalive_s=settings.pool_keepalive_expiry,
+            max_idle=settings.pool_max_keepalive_connections,
+        )
+        self.log_writer = LogWriter(settings, worker=self.place.label)
+        self.tracer: Tracer | None = None
+        self.failures = ErrorRecords(settings, self.log_writer.redactor, self.log_writer.later)
         self.counter = _counter(settings)
         self.demo: demo.DemoServer | None = None
-        self._flights, self._rates = Flights(), RateBooks(settings.stream_timeout + LEASE_MARGIN)
+        self.caching = Caching(settings)
+        self._rates = RateBooks(settings.stream_timeout + LEASE_MARGIN)
         self._endpoints = ProviderBooks((), settings.stream_timeout + LEASE_MARGIN)
         self._closing: set[asyncio.Task[Any]] = set()
         self._elders: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
@@ -125,6 +138,9 @@ class Runtime:
         settings, loop = self.settings, asyncio.get_running_loop()
         self._elders.update(asyncio.all_tasks(loop))
         self.log_writer.start()
+        self.tracer = _tracer(settings, self.log_writer.redactor)
+        if settings.state_dir is not None:
+            self.profiles.keep_in(settings.state_dir, self._close_later)
         if settings.upstream.demo and settings.routing.default is not None:
             self.demo = await demo.start(pace=settings.demo_pace)
         self.watch = Watch(loop.time, self._end_the_late)
@@ -133,6 +149,9 @@ class Runtime:
         self.house = await self._build(fleet, loop.time)
         await self.house.provider.ask(Configure(fleet.endpoints))
         self._look()
+        callers = [token.caller for token in self.tokens] or [ANONYMOUS]
+        self.caching.serve(self.house, callers, self.spawn, first=self.place.number == 1)
+        self.crew.begin(self.house.limiter, loop.time)
         self.watch.start()
 
     def _fleet(self) -> Fleet:
@@ -140,7 +159,11 @@ class Runtime:
         fleet = fleet_of(self.settings, self.hop, base_url, self._transport_of)
         for remark in fleet.remarks:
             log.info("%s", remark)
-        return fleet
+        return fleet.part(self.place.share)
+
+    def _base_url_of(self, upstream: str) -> str | None:
+        target = self.house.upstreams.targets.get(upstream)
+        return None if target is None else target.base_url
 
     def _transport_of(self, reach: Reach) -> EngineTransport:
         return self.transports.get(reach.engine, reach.proxy.url.reveal() if reach.proxy else None, reach.http2)
@@ -160,18 +183,18 @@ class Runtime:
         fleet = self._fleet()
         await self.house.provider.ask(Configure(fleet.endpoints))
         self.house.upstreams = fleet.upstreams
+        self.house.metrics.tell(Priced())
+        self.caching.known.clear()
         self._look()
 
     async def _build(self, fleet: Fleet, clock: Callable[[], float]) -> House:
         settings, start = self.settings, self.supervisor.start
-        limits = Limits(
-            requests_per_minute=settings.rate_limit_per_minute,
-            burst=settings.rate_limit_burst,
-            concurrent=settings.max_concurrent,
-        )
-        registry = MetricsRegistry(since=clock())
-        limiter = await start(Ref("limiter", lambda: RateLimiterActor(limits, self._rates, clock)))
-        cache = await start(Ref("cache", lambda: CacheActor(self._flights, clock)))
+        limits, alarm = limits_of(settings, self.place.count), asyncio.get_running_loop().call_later
+        prices = Prices(self._base_url_of, lambda: metrics.tell(Priced()))
+        registry = MetricsRegistry(since=clock(), tariff=prices.tariff)
+        self.caching.begin(clock, self.spawn)
+        limiter = await start(Ref("limiter", lambda: RateLimiterActor(limits, self._rates, clock, alarm)))
+        cache = await start(Ref("cache", lambda: CacheActor(self.caching.books, clock)))
         provider = await start(Ref("provider", lambda: ProviderActor(self._endpoints, clock)))
         metrics = await start(
             Ref("metrics", lambda: MetricsActor(registry, self.log_writer.exchange, clock, self._gauges))
@@ -190,8 +213,15 @@ class Runtime:
             timer=time.perf_counter,
             now=time.time,
             chance=random.random,
-            carrier_key=_carrier_key(settings),
+            carrier_key=carrier_key(settings, self.place),
             closer=self._close_later,
+            retry=RetryRules(
+                settings.provider_max_retries, settings.provider_retry_base_delay, settings.provider_retry_jitter
+            ),
+            streams=SharedStreams(
+                self.spawn, clock, longest=settings.stream_timeout, enabled=settings.stream_dedupe_enabled
+            ),
+            patience=settings.queue_wait,
             strict=settings.strict,
             share=settings.cache,
         )
@@ -199,6 +229,8 @@ class Runtime:
     async def drain(self) -> None:
         """Refuse new work, wait for what is under way; when the grace is over, end it with an error it can act on."""
         self.ready, self.draining = False, True
+        self.caching.end()
+        self.house.streams.close()
         await self._until_idle(self.settings.grace)
         for activity in list(self.active):
             activity.end_with(Draining("the proxy is restarting", retry_after=1))
@@ -218,27 +250,41 @@ class Runtime:
         for looking in self._looks:
             looking.cancel()
         await asyncio.gather(*self._looks, return_exceptions=True)
+        await self.crew.end()
         await self.transports.aclose()
+        await self.caching.aclose()
         if self._closing:
             await asyncio.wait(self._closing, timeout=1.0)
         await self.supervisor.stop()
         if self.demo is not None:
             await self.demo.close()
         self.counter.close()
+        if self.tracer is not None:
+            await self.tracer.close()
         self.log_writer.stop()
+        self.failures.close()
 
     def _escalate(self, error: BaseException) -> None:
         """An actor failed for good: drain and exit 1, so that the platform starts a new process."""
         self.ready, self.fatal = False, True
         self.on_fatal()
 
-    def _close_later(self, closing: Coroutine[Any, Any, Any]) -> None:
-        """Engines whose responses can only be closed asynchronously leave that here."""
-        task = asyncio.get_running_loop().create_task(closing, name="closing")
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Have short work done that no request waits for; the end waits for it, though not long."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+        return task
+
+    def _close_later(self, closing: Coroutine[Any, Any, Any]) -> None:
+        """Engines whose responses can only be closed asynchronously leave that here."""
+        self.spawn(closing, "closing")
 
     # -- requests
+
+    def identify(self, headers: Mapping[str, str]) -> Caller:
+        """Who is calling.  Raises Unauthenticated, Forbidden."""
+        return identify(headers, self.tokens, open_to_all=self.settings.open, welcome=self.guards.welcome)
 
     def enter(self, deadline: float) -> Activity:
         """Note that the running task serves a request, which may take until ``deadline``.
@@ -261,13 +307,14 @@ class Runtime:
         for activity in list(self.active):
             if now >= activity.deadline and activity.cut is None:
                 activity.end_with(TimedOut("the request took longer than this proxy allows"))
+        self.house.streams.look(now)
 
     # -- what is to be seen
 
     def quiet(self) -> Quiet:
         return Quiet(
-            leases=len(self._rates.permits) + len(self._endpoints.leases) + len(self._flights.leads),
-            open_streams=len(self.watch.clients),
+            leases=len(self._rates.permits) + len(self._endpoints.leases) + self.caching.books.in_flight,
+            open_streams=len(self.watch.clients) + self.house.streams.parked,
             requests=len(self.active),
             tasks=len(self.stray_tasks()),
             busy_connections=self.transports.busy,
@@ -290,17 +337,28 @@ class Runtime:
         """Each actor's mailbox: handled, shed, dead, crashes, waits."""
         return {ref.name: ref.stats for ref in self.supervisor.refs}
 
-    def _gauges(self) -> Iterable[Sample]:
-        yield from mailbox_samples(self.supervisor.refs)
-        quiet = self.quiet()
-        for name, text in (
-            ("leases", "Permits and slots in use."),
-            ("open_streams", "Streams being answered."),
-            ("requests", "Requests being answered."),
-            ("busy_connections", "Upstream connections in use."),
-        ):
-            yield Sample(f"ccproxy_{name}", "gauge", text, (), float(getattr(quiet, name)))
-        yield Sample("ccproxy_loop_lag_seconds", "gauge", "How late the last tick was.", (), self.watch.lag)
+    def parts(self) -> dict[str, Callable[[], Any]]:
+        """Who tells what each part knows of itself, by its name (gauges_table)."""
+        books, second, memory = self.caching.books, self.caching.second, self.counter.memory
+        return {
+            "under_way": self.quiet,
+            "watch": lambda: self.watch,
+            "limiter": self._rates.statistics,
+            "provider": self._endpoints.statistics,
+            "lessons": self.profiles.statistics,
+            "connections": self.transports.statistics,
+            "cache": lambda: books.statistics(self.house.clock()),
+            "second_level": lambda: None if second is None else second.statistics(),
+            "known": self.caching.known.statistics,
+            "streams": books.streams.statistics,
+            "token_counts": lambda: None if memory is None else memory.statistics(),
+            "log": self.log_writer.statistics,
+            "records": self.failures.statistics,
+            "quotas": self.crew.quotas,
+        }
+
+    def _gauges(self) -> Iterable[Family]:
+        return gauges.families(self.supervisor.refs, self.parts())
 
 
 def _counter(settings: Settings) -> TokenCounter:
@@ -311,12 +369,9 @@ def _counter(settings: Settings) -> TokenCounter:
     return TokenCounter(workers, memory)
 
 
-def _carrier_key(settings: Settings) -> bytes:
-    """The key of the carriers: the one that is set, else one derived from the upstream's key, so that a restart costs
-    no session its reasoning; a server without a key gets a new one at each start."""
-    if settings.carrier_key is not None:
-        return settings.carrier_key.reveal().encode()
-    routed = (key for upstream in (settings.routes.upstreams if settings.routes else ()) for key in upstream.keys)
-    if (key := settings.upstream.api_key or next(routed, None)) is not None:
-        return hmac.digest(key.reveal().encode(), b"ccproxy carrier", hashlib.sha256)
-    return secrets.token_bytes(32)
+def _tracer(settings: Settings, redact: Callable[[str], str]) -> Tracer | None:
+    if not settings.tracing_enabled:
+        return None
+    from ccproxy_sanic.ops import tracing  # OpenTelemetry, which nobody else needs
+
+    return tracing.Tracer(settings, redact)

@@ -28,7 +28,12 @@ from sanic.http.constants import HTTP
 import sanic_config
 from ccproxy_sanic import catalog, errors, handlers, settings
 from ccproxy_sanic.context import HOP_HEADER, new_id
-from ccproxy_sanic.hardening import StrictProtocol, StrictRequest
+from ccproxy_sanic.frames import Place
+from ccproxy_sanic.handlers import failing
+from ccproxy_sanic.hardening import NamedHostRequest, StrictProtocol, StrictRequest
+from ccproxy_sanic.listening import bind
+from ccproxy_sanic.ops import descriptors
+from ccproxy_sanic.relay import JSON, Head
 from ccproxy_sanic.runtime import Runtime
 
 log = logging.getLogger("ccproxy")
@@ -56,10 +61,14 @@ class AnthropicErrors(ErrorHandler):
         fault = fault_of(request, exception)
         if isinstance(fault, errors.HouseFault):
             log.error("unhandled %s while serving %s", type(exception).__name__, request_id, exc_info=exception)
+            fault.__cause__ = exception
         status, headers, body = errors.as_response(fault, request_id)
         if allow := getattr(exception, "headers", {}).get("Allow"):
             headers["allow"] = allow
-        return HTTPResponse(body, status, {"request-id": request_id, **headers}, "application/json")
+        answer = Head(status, {"request-id": request_id, **headers}, JSON, body)
+        if not isinstance(exception, asyncio.CancelledError):
+            failing.note(request.app.ctx.runtime.failures, request, fault, request_id, answer=answer)
+        return answer
 
 
 def fault_of(request: Request, exception: BaseException) -> errors.ProxyError:
@@ -82,7 +91,7 @@ def fault_of(request: Request, exception: BaseException) -> errors.ProxyError:
     return errors.ProxyError(MESSAGES.get(status) or "internal error", status=status)
 
 
-def build_app(conf: settings.Settings) -> Sanic[Any, Any]:
+def build_app(conf: settings.Settings, place: Place | None = None) -> Sanic[Any, Any]:
     """A Sanic app with its runtime; nothing runs yet."""
     config = Config(defaults={key: value for key, value in vars(sanic_config).items() if key.isupper()})
     config.REQUEST_MAX_SIZE = conf.max_body_bytes
@@ -92,14 +101,15 @@ def build_app(conf: settings.Settings) -> Sanic[Any, Any]:
     config.GRACEFUL_SHUTDOWN_TIMEOUT = conf.grace
     if conf.proxies_count:
         config.PROXIES_COUNT = conf.proxies_count
+    runtime = Runtime(conf, place)
     app: Sanic[Any, Any] = Sanic(
         f"ccproxy-{next(_serial)}",
         config=config,
         error_handler=AnthropicErrors(),
-        request_class=StrictRequest,
+        request_class=NamedHostRequest if runtime.guards.names_hosts else StrictRequest,
         configure_logging=False,
     )
-    runtime = app.ctx.runtime = Runtime(conf)
+    app.ctx.runtime, app.ctx.guards = runtime, runtime.guards
     handlers.add_routes(app)
 
     @app.before_server_start
@@ -127,20 +137,6 @@ def build_app(conf: settings.Settings) -> Sanic[Any, Any]:
 def create_app(_args: object = None) -> Sanic[Any, Any]:
     """Sanic's factory: its command line first calls it with its own arguments (sanic-and-httpx.md A.1)."""
     return build_app(settings.load(os.environ, ENV_FILE))
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket's address, bound.  Raises OSError if it is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-    except OSError:
-        sock.close()
-        raise
-    sock.setblocking(False)
-    return sock
 
 
 async def start_server(app: Sanic[Any, Any], sock: socket.socket) -> Any:
@@ -226,30 +222,43 @@ def _rest_memory() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def _serve(conf: settings.Settings, sock: socket.socket) -> int:
+async def _serve(conf: settings.Settings, sock: socket.socket, place: Place | None, line: socket.socket | None) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, stop.set)
-    app = build_app(conf)
+    app = build_app(conf, place)
     runtime: Runtime = app.ctx.runtime
-    runtime.on_fatal = stop.set
+    runtime.on_fatal = runtime.crew.siblings.orphaned = stop.set
+    if line is not None:
+        await runtime.crew.siblings.join(line)
     server = await start_server(app, sock)
+    descriptors.raise_limit()
     if conf.routes is not None:
         _obey_hangups(runtime, stop)
     _rest_memory()
+    runtime.crew.siblings.ready()
     log.info("listening on %s:%s", *sock.getsockname()[:2])
     await stop.wait()
     await stop_server(server)
     return 1 if runtime.fatal else 0
 
 
-def run(conf: settings.Settings, sock: socket.socket | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code (1 when an actor failed for good)."""
+def run(
+    conf: settings.Settings,
+    sock: socket.socket | None = None,
+    place: Place | None = None,
+    line: socket.socket | None = None,
+) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code (1 when an actor failed for good).
+
+    ``place`` is who this process is among several, ``line`` leads to their parent: when it breaks, this one ends too.
+    """
+    serving = _serve(conf, sock or bind(conf.host, conf.port), place, line)
     try:
         import uvloop
     except ImportError:  # Windows: the stdlib loop serves, and the drain is best effort
         log.warning("uvloop is not available here: serving on asyncio's own loop")
-        return asyncio.run(_serve(conf, sock or bind(conf.host, conf.port)))
-    return uvloop.run(_serve(conf, sock or bind(conf.host, conf.port)))
+        return asyncio.run(serving)
+    return uvloop.run(serving)

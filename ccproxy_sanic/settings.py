@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 import io
-import os
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 from dotenv.parser import parse_stream
 
+from ccproxy_sanic import settings_guards, settings_workers
 from ccproxy_sanic.masking import Secret, mask
 from ccproxy_sanic.routing import file
 from ccproxy_sanic.settings_model import Settings, base_urls_of
@@ -49,7 +50,6 @@ _FOREIGN: Final = frozenset({"FTP_PROXY"})  # near ours, and nothing to warn of
 _FOREIGN_ENDS: Final = tuple(f"_{name}" for name in TABLE)
 ROUTES: Final = "CCPROXY_ROUTES"
 _UPSTREAM: Final = ("OPENAI_API_KEY", "OPENROUTER_API_KEY", "OPENAI_BASE_URL")  # with none of them it is the demo
-LOGS: Final = ("LOG_FILE_PATH", "ERROR_LOG_FILE_PATH")
 
 
 class Fault(NamedTuple):
@@ -217,24 +217,17 @@ class _Reader:
             self.warnings.append(f"CCPROXY_AUTH_TOKENS: a token of less than {_SHORT_TOKEN} characters can be guessed")
         if upstream is not None and not upstream.demo and is_own_address(upstream.base_url, host, port, resolve_name):
             self.fault("OPENAI_BASE_URL", "is this proxy's own address: it would call itself without end")
-        if values["WEB_CONCURRENCY"] > 1:
-            self.warnings.append(
-                f"WEB_CONCURRENCY={values['WEB_CONCURRENCY']}: serving with several processes comes later, 1 is used"
-            )
-            values["WEB_CONCURRENCY"] = 1
         self._rate_limit()
+        self.warnings += settings_workers.warnings(values, sys.platform)
         values["CCPROXY_CA_FILE"] = values["CCPROXY_CA_FILE"] or values["SSL_CERT_FILE"]
-        files = [values[name].absolute() for name in LOGS if values[name] is not None]
-        if len(set(files)) < len(files):
-            self.fault("ERROR_LOG_FILE_PATH", "is the same file as LOG_FILE_PATH")
-        for name in LOGS:
-            path: Path | None = values[name]
-            if path is not None and not os.access(path if path.exists() else path.parent, os.W_OK):
-                if self.sources[name] == "default":
-                    self.warnings.append(f"{name}: {path} can't be written here, so there is no such log")
-                    values[name] = None
-                else:
-                    self.fault(name, f"{path} can't be written")
+        for name, reason, is_fault in settings_guards.log_files(values, lambda name: self.sources[name] == "default"):
+            if is_fault:
+                self.fault(name, reason)
+            else:
+                self.warnings.append(f"{name}: {reason}")
+        for name, reason in settings_guards.faults(values):
+            self.fault(name, reason)
+        self.warnings += settings_guards.warnings(values)
 
     def unreachable(self, network: Network, base_urls: Mapping[str, str]) -> None:
         for name, reason in network.faults(base_urls):

@@ -149,6 +149,43 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in plain(text).split(",") if word.strip())
 
 
+def http_url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]\S*", text):
+        raise ValueError("must be an address that begins with http:// or https://")
+    return text
+
+
+_HOST: Final = re.compile(r"\*|(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\]|[0-9a-f]*:[0-9a-f:.]+")
+_ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """As a Host header names them, without ports and brackets."""
+    found = tuple(name.lower().rstrip(".") for name in names(text))
+    for name in found:
+        if not _HOST.fullmatch(name):
+            raise ValueError(f"{quoted(name)} is no host name (without scheme, port or path), *.name or *")
+    return tuple(name.strip("[]") for name in found)
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """As an Origin header names them."""
+    found = tuple(name.lower().rstrip("/") for name in names(text))
+    for name in found:
+        if not _ORIGIN.fullmatch(name):
+            raise ValueError(f"{quoted(name)} is no origin, as https://example.org, and not *")
+    return found
+
+
+def tokens(text: str) -> tuple[str, ...]:
+    """Names as HTTP has them (RFC 9110 5.6.2)."""
+    found = names(text)
+    for name in found:
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            raise ValueError(f"{quoted(name)} is no name that HTTP allows")
+    return found
+
+
 def store(text: str) -> Secret:
     """The URL of a Redis or Valkey server.  A secret: it may hold a password."""
     if not text.startswith(("redis://", "rediss://", "valkey://", "valkeys://", "unix://")):

@@ -158,13 +158,13 @@ ACTORS: Final[dict[str, tuple[Setting, ...]]] = {
             "off, safe or all",
             parse.one_of("off", "safe", "all"),
             "safe",
-            "Which whole answers are kept and given again to the same caller: safe: of deterministic requests; "
-            "all: of every request that is not streamed.",
+            "Which whole answers are kept and given again to the same caller (docs/cache.md): safe: of greedy requests; "
+            "all: of every request that is not streamed; off: only where its header asks.",
         ),
         Setting(
             "CCPROXY_CACHE_MAX_ENTRIES", "number", parse.whole(1, 10_000_000), 1000, "Answers that are kept at most."
         ),
-        Setting("CCPROXY_CACHE_MAX_MB", "number", parse.whole(1, 1_000_000), 500, "Their bytes at most, in MiB."),
+        Setting("CCPROXY_CACHE_MAX_MB", "number", parse.whole(1, 1_000_000), 500, "Their bytes at most, in MiB; a tenth for one."),
         Setting("CCPROXY_CACHE_TTL", "seconds", parse.seconds(1, 31_536_000), 3600.0, "For so long each is kept."),
         Setting(
             "CCPROXY_CACHE_URL",
@@ -179,7 +179,7 @@ ACTORS: Final[dict[str, tuple[Setting, ...]]] = {
             "URL",
             parse.store,
             None,
-            "Redis or Valkey that several processes share limits and cache through.",
+            "Redis or Valkey that several processes share limits (docs/scale.md) and cache through.",
             secret=True,
         ),
         Setting(

@@ -148,9 +148,7 @@ EDGES: Final[dict[str, tuple[Setting, ...]]] = {
             "Reverse proxies in front, whose `X-Forwarded-For` is believed (Heroku: 1).",
         ),
         Setting("CCPROXY_MAX_BODY_MB", "number", parse.whole(1, 1024), 32, "Largest request body, in MiB."),
-        Setting(
-            "WEB_CONCURRENCY", "number", parse.whole(1, 1024), 1, "Worker processes; one is used, whatever it says."
-        ),
+        Setting("WEB_CONCURRENCY", "number", parse.whole(1, 1024), 1, "Worker processes (docs/scale.md)."),
     ),
     "Read before the others": (
         Setting("CCPROXY_ENV_FILE", "file", parse.plain, None, "Where `.env` is.", shown="`.env`", elsewhere=True),

@@ -14,7 +14,13 @@ from ccproxy_sanic.settings_row import Setting
 HOUSE: Final[dict[str, tuple[Setting, ...]]] = {
     "Deadlines": (
         Setting("CCPROXY_CONNECT_TIMEOUT", "seconds", parse.seconds(0.1), 10.0, "For a connection to the upstream."),
-        Setting("CCPROXY_FIRST_BYTE_TIMEOUT", "seconds", parse.seconds(0.1), 600.0, "Until the upstream's first byte."),
+        Setting(
+            "CCPROXY_FIRST_BYTE_TIMEOUT",
+            "seconds",
+            parse.seconds(0.1),
+            600.0,
+            "Until the upstream's first byte; less where it is known to be quicker (docs/resilience.md).",
+        ),
         Setting("CCPROXY_IDLE_TIMEOUT", "seconds", parse.seconds(0.1), 300.0, "Between two reads of a stream."),
         Setting(
             "CCPROXY_TOTAL_TIMEOUT", "seconds", parse.seconds(0.1), 600.0, "For a whole answer that is not streamed."

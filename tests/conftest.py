@@ -26,14 +26,19 @@ FOREIGN_PREFIXES = (
     "AZURE_",
     "CCPROXY_",
     "CLAUDE",
+    "CORS_",
+    "ERROR_TRACKING_",
     "LOG_",
     "OPENAI_",
     "OPENROUTER_",
+    "OTEL_",
     "RATE_LIMIT_",
     "SANIC_",
+    "TRACING_",
 )
 FOREIGN = {
     *("BIG_MODEL_NAME", "SMALL_MODEL_NAME", "HOST", "PORT", "WEB_CONCURRENCY", "ERROR_LOG_FILE_PATH", "REDIS_URL"),
+    *("ALLOWED_HOSTS", "ENABLE_CORS", "ENABLE_HSTS", "REDACT_LOG_FIELDS", "SECURITY_HEADERS_ENABLED"),
     *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "all_proxy", "http_proxy", "https_proxy", "no_proxy"),
 }
 

@@ -127,6 +127,14 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         rounds=1,
         shared=True,
     ),
+    "cache-hit": Scenario(
+        "the same greedy request again and again, answered from the cache, against a constant answer, 64 connections",
+        (_small(temperature=0),),
+        64,
+        options={"same": True},
+        subjects=("bare", "proxy"),
+        shared=True,
+    ),
     "passthrough-stream": Scenario(
         "stream of 200 chunks from a Messages upstream, bytes passed through, 32 connections",
         (_small(200, stream=True),),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sanic import HTTPResponse
 
-from ccproxy_sanic.handlers import count_tokens, health, messages, metrics, models
+from ccproxy_sanic.handlers import cache, cors, count_tokens, everybody, health, messages, metrics, models
 
 Handler = Callable[..., Awaitable[HTTPResponse | None]]  # of the request and what the path holds
 
@@ -27,6 +27,8 @@ ROUTES: Final[tuple[tuple[str, tuple[str, ...], Handler], ...]] = (
     ("/v1/v1/models", ("GET",), models.page),
     ("/v1/models/<model_id:path>", ("GET",), models.one),
     ("/v1/v1/models/<model_id:path>", ("GET",), models.one),
+    ("/v1/cache/stats", ("GET",), cache.stats),
+    ("/v1/cache/clear", ("POST",), cache.clear),
     ("/metrics", ("GET",), metrics.prometheus),
     ("/v1/metrics", ("GET",), metrics.snapshot),
     ("/v1/metrics/reset", ("POST",), metrics.reset),
@@ -35,5 +37,8 @@ ROUTES: Final[tuple[tuple[str, tuple[str, ...], Handler], ...]] = (
 
 def add_routes(app: Any) -> None:
     """Put every handler of the table on ``app``."""
+    everybody.answer(app.ctx.runtime, metrics.sections, cache.sections)
     for index, (path, methods, handler) in enumerate(ROUTES):
         app.add_route(handler, path, methods=list(methods), name=f"r{index}", strict_slashes=False)
+        if app.ctx.guards.cors:
+            app.add_route(cors.preflight, path, methods=["OPTIONS"], name=f"o{index}", strict_slashes=False)

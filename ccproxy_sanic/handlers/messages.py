@@ -7,20 +7,29 @@ from __future__ import annotations
 
 from typing import Final
 
-from sanic import Request
+from sanic import HTTPResponse, Request
 
 from ccproxy_sanic import pipeline
 from ccproxy_sanic.context import RequestContext
 from ccproxy_sanic.handlers.serving import admitted, answered
+from ccproxy_sanic.pipeline.work import CacheWish
 from ccproxy_sanic.relay import Client
 from ccproxy_sanic.runtime import Runtime
 from ccproxy_sanic.wire import anthropic
 
 SHARE: Final = {"on": True, "off": False}  # x-ccproxy-share
+CACHE: Final[dict[str, CacheWish]] = {"on": "on", "off": "off", "refresh": "refresh"}  # x-ccproxy-cache
 
 
-async def create(request: Request) -> None:
+async def create(request: Request) -> HTTPResponse | None:
+    runtime: Runtime = request.app.ctx.runtime
+    at_once = not runtime.draining and runtime.tracer is None  # a trace is begun with the frame around all others
+    if at_once and (known := runtime.caching.known.find(request.head, request.body)) is not None:
+        ctx, ready = known
+        runtime.caching.hits.report(ctx)
+        return ready
     await answered(request, _serve)
+    return None
 
 
 async def _serve(runtime: Runtime, request: Request, ctx: RequestContext, client: Client) -> None:
@@ -29,7 +38,8 @@ async def _serve(runtime: Runtime, request: Request, ctx: RequestContext, client
     req = anthropic.decode_request(raw)
     ctx.stream, ctx.client_model = bool(req.stream), req.model
     share = SHARE.get(headers.get("x-ccproxy-share", "").lower())
-    work = pipeline.begin(house, ctx, req, raw, headers, request.query_string, share)
+    cache = CACHE.get(headers.get("x-ccproxy-cache", "").lower(), "")
+    work = pipeline.begin(house, ctx, req, raw, headers, request.query_string, share, cache)
     if ctx.stream:
         with runtime.watch.over(client):
             await pipeline.stream(house, ctx, work, client)
@@ -37,4 +47,5 @@ async def _serve(runtime: Runtime, request: Request, ctx: RequestContext, client
     message = await pipeline.complete(house, ctx, work)
     if ctx.shared:
         client.headers["x-ccproxy-shared"] = "true"
+    runtime.caching.known.note(request.head, request.body, ctx)
     await client.reply(200, {}, message)

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from sanic import HTTPResponse, Request
 
-from ccproxy_sanic import auth, errors
+from ccproxy_sanic import errors
 from ccproxy_sanic.handlers import answer
 from ccproxy_sanic.profiles import Profile
 from ccproxy_sanic.routing import Facts, Routing, upstream_model
@@ -53,7 +53,7 @@ async def one(request: Request, model_id: str) -> HTTPResponse:
 
 def _admitted(request: Request) -> Runtime:
     runtime: Runtime = request.app.ctx.runtime
-    auth.identify(request.headers, runtime.tokens, open_to_all=runtime.settings.open)
+    runtime.identify(request.headers)
     return runtime
 
 

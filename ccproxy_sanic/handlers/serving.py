@@ -13,8 +13,9 @@ from typing import Final
 
 from sanic import Request
 
-from ccproxy_sanic import auth, context, errors, pipeline
-from ccproxy_sanic.context import HOP_HEADER, RequestContext
+from ccproxy_sanic import context, errors, pipeline
+from ccproxy_sanic.context import HOP_HEADER, RequestContext, Trace, Tracer
+from ccproxy_sanic.handlers import failing
 from ccproxy_sanic.relay import Client
 from ccproxy_sanic.runtime import Runtime
 
@@ -24,11 +25,6 @@ Work = Callable[[Runtime, Request, RequestContext, Client], Awaitable[None]]
 
 WINDOW_BITS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's names for the encodings
 CLIENT_CLOSED: Final = 499  # what a log says of a client that left; never sent
-OUTCOMES: Final[tuple[tuple[type[errors.ProxyError], str], ...]] = (
-    (errors.ClientFault, "client_fault"),
-    (errors.PromptTooLong, "client_fault"),  # the upstream was right to refuse
-    (errors.UpstreamFault, "upstream_fault"),
-)
 
 
 async def answered(request: Request, work: Work) -> None:
@@ -37,6 +33,8 @@ async def answered(request: Request, work: Work) -> None:
     house, settings = runtime.house, runtime.settings
     ctx = context.begin(request.path, request.headers, house.clock(), house.timer(), len(request.body))
     ctx.deadline = ctx.started + settings.total_timeout
+    if runtime.tracer is not None:
+        ctx.trace = _traced(runtime.tracer, request, ctx)
     activity = runtime.enter(ctx.deadline)
     client = Client(
         request,
@@ -61,25 +59,36 @@ async def answered(request: Request, work: Work) -> None:
         fault = error
         await client.fail(error)
         finished = True
-    except Exception:
+    except Exception as error:
         log.exception("bug while serving %s", ctx.request_id)
         fault = errors.Bug("internal error")
+        fault.__cause__ = error
         await client.fail(fault)
         finished = True
     finally:
         runtime.leave(activity)
+        status, outcome, kind = CLIENT_CLOSED, "client_closed", None
         if finished:
-            pipeline.report(
-                house, ctx, fault.status if fault else client.status, _outcome(fault), fault.type if fault else None
-            )
-        else:
-            pipeline.report(house, ctx, CLIENT_CLOSED, "client_closed", None)
+            status = fault.status if fault else client.status
+            outcome, kind = pipeline.outcome(fault), fault.type if fault else None
+        pipeline.report(house, ctx, status, outcome, kind)
+        if ctx.trace is not None:
+            ctx.trace.end(client.status, outcome, kind)
+        if fault is not None:
+            failing.note(runtime.failures, request, fault, ctx.request_id, ctx=ctx)
 
 
-def _outcome(fault: errors.ProxyError | None) -> str:
-    if fault is None:
-        return "ok"
-    return next((name for kind, name in OUTCOMES if isinstance(fault, kind)), "house_fault")
+def _traced(tracer: Tracer, request: Request, ctx: RequestContext) -> Trace:
+    headers = request.headers
+    return tracer.begin(
+        ctx,
+        method=request.method,
+        scheme=request.scheme,
+        client=request.client_ip,
+        traceparent=headers.get("traceparent", ""),
+        tracestate=",".join(headers.getall("tracestate", [])),
+        agent=headers.get("user-agent", ""),
+    )
 
 
 def admitted(runtime: Runtime, request: Request, ctx: RequestContext) -> bytes:
@@ -92,7 +101,7 @@ def admitted(runtime: Runtime, request: Request, ctx: RequestContext) -> bytes:
         raise errors.Draining("the proxy is restarting", retry_after=1)
     if runtime.hop in headers.get(HOP_HEADER, ""):
         raise errors.Looped("this request has already passed through this proxy: its upstream leads back to it")
-    ctx.caller = auth.identify(headers, runtime.tokens, open_to_all=settings.open)
+    ctx.caller = runtime.identify(headers)
     return decode_body(headers, request.body, settings.max_body_bytes)
 
 

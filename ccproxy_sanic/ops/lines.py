@@ -56,6 +56,9 @@ class Exchange(Protocol):
     bytes_in: int
     bytes_out: int
     shared: bool
+    cache: str
+    overhead_s: float | None
+    cost_usd: float | None
 
 
 EVENT: Final = {"ok": "request_completed", "client_closed": "client_closed"}  # any other outcome: request_failure
@@ -122,19 +125,23 @@ class _RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     adjustments: tuple[str, ...] = ()
     bytes_in: int | None = None
     bytes_out: int | None = None
+    cache: str = ""
+    overhead_s: float | None = None
+    cost_usd: float | None = None
+    worker: int | None = None
 
 
 class RequestLines:
-    """Lines of requests, without what ``redact`` takes out.
+    """Lines of requests, without what ``redact`` takes out; ``worker`` is the number of the process, of several.
 
     Requests resemble each other: names are masked and put together once, then looked up.  That, and fields by position
     instead of a dict, make a line in two fifths of the time, of JSON (4 us) as of text (1 us).
     """
 
-    __slots__ = ("_names", "_redact", "_what")
+    __slots__ = ("_names", "_redact", "_what", "_worker")
 
-    def __init__(self, redact: Redact) -> None:
-        self._redact = redact
+    def __init__(self, redact: Redact, worker: int | None = None) -> None:
+        self._redact, self._worker = redact, worker
         self._names = lru_cache(REMEMBERED)(self._masked)
         self._what = lru_cache(REMEMBERED)(self._described)
 
@@ -179,6 +186,10 @@ class RequestLines:
                 exchange.adjustments,
                 exchange.bytes_in,
                 exchange.bytes_out,
+                exchange.cache,
+                None if exchange.overhead_s is None else round(exchange.overhead_s, 6),
+                None if exchange.cost_usd is None else round(exchange.cost_usd, 9),
+                self._worker,
             )
         )
 
@@ -285,7 +296,7 @@ def _described(error: BaseException) -> dict[str, Any]:
     return described
 
 
-def note_line(given: Note, redact: Redact) -> bytes:
+def note_line(given: Note, redact: Redact, worker: int | None = None) -> bytes:
     """One JSON line for one record, without a line end."""
     line: dict[str, Any] = {
         "timestamp": timestamp(given.at),
@@ -297,6 +308,8 @@ def note_line(given: Note, redact: Redact) -> bytes:
         line["request_id"] = given.request_id
     if given.error:
         line["error"] = given.error
+    if worker is not None:
+        line["worker"] = worker
     return _encode(line)
 
 

@@ -11,10 +11,11 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Final, TextIO
+from typing import BinaryIO, Final, Literal, TextIO
 
 import msgspec
 
@@ -33,7 +34,15 @@ BATCH_PAUSE: Final = 0.05  # seconds between two batches
 BREATH: Final = 0.002  # the same where more lines wait than one batch holds
 NEVER: Final = sys.maxsize  # above every level
 OURS: Final = ("ccproxy", "ccproxy_sanic", "actors")
-FOREIGN: Final = ("asyncio", "sanic")  # from WARNING on
+FOREIGN: Final = ("asyncio", "opentelemetry", "sanic")  # from WARNING on
+
+# Other work of the thread is dearer than a line and less urgent: it is spread, so that a flood of it is no burden.
+JOBS: Final = 8  # between two batches, once in BATCH_PAUSE
+WAKE: Literal[""] = ""  # says only that there is a job
+
+Line = tuple[float, Exchange] | Note
+Job = Callable[[], object]
+Item = Line | Literal[""] | None
 
 
 class LogStatistics(msgspec.Struct, frozen=True):
@@ -50,15 +59,26 @@ class LogWriter:
     LOG_FILE_PATH gets every line from INFO on (DEBUG with LOG_LEVEL=DEBUG), ERROR_LOG_FILE_PATH the errors, stderr a
     short line from LOG_LEVEL on.  :meth:`exchange` is the metrics actor's sink; records of the loggers in :data:`OURS`
     and warnings of those in :data:`FOREIGN` come by themselves between :meth:`start` and :meth:`stop`.
+
+    Several workers may share the files: each block of lines is one write to the end.  ``worker`` is put on each line.
     """
 
-    def __init__(self, settings: Settings, *, stream: TextIO | None = None, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        worker: int | None = None,
+        stream: TextIO | None = None,
+        capacity: int = CAPACITY,
+    ) -> None:
         self._paths = (settings.log_file_path, settings.error_log_file_path)
         self._level = int(getattr(logging, settings.log_level))
         self._redact = Redactor(settings.secrets)
-        self._lines = RequestLines(self._redact)
+        self._worker = worker
+        self._lines = RequestLines(self._redact, worker)
         self._stream, self._capacity = stream, capacity
-        self._queue: queue.SimpleQueue[tuple[float, Exchange] | Note | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self._jobs: deque[Job] = deque()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._handler = _Handler(self)
@@ -76,7 +96,7 @@ class LogWriter:
     def hide(self, secrets: Iterable[Secret]) -> None:
         """Keep these out of every line from now on, as those of the settings."""
         self._redact.add(secrets)
-        self._lines = RequestLines(self._redact)  # forgets the names that were masked before
+        self._lines = RequestLines(self._redact, self._worker)  # forgets the names that were masked before
 
     # -- life
 
@@ -126,7 +146,21 @@ class LogWriter:
         """One record.  Never blocks, never raises."""
         self._put(given)
 
-    def _put(self, item: tuple[float, Exchange] | Note) -> None:
+    def later(self, job: Job) -> bool:
+        """Do ``job`` on the writer's thread; False where nobody will.  Never blocks; what it raises is counted."""
+        if self._thread is None:
+            return False
+        self._jobs.append(job)
+        if len(self._jobs) == 1:  # with more, the thread has not slept since
+            self._queue.put(WAKE)
+        return True
+
+    @property
+    def redactor(self) -> Redactor:
+        """What is kept out of the lines; it knows what :meth:`hide` was told."""
+        return self._redact
+
+    def _put(self, item: Line) -> None:
         if self._thread is None or self._queue.qsize() >= self._capacity:
             self._dropped += 1
         else:
@@ -137,20 +171,31 @@ class LogWriter:
     def _run(self, everything: BinaryIO | None, errors: BinaryIO | None, stream: TextIO) -> None:
         waiting = self._queue
         try:
-            ended = False
+            ended, due = False, 0.0
             while not (ended and waiting.empty()):
-                items = [waiting.get()]  # at rest the thread sleeps here
+                items = [] if self._jobs else [waiting.get()]  # at rest the thread sleeps here
                 self._ending.wait(BREATH if waiting.qsize() >= BATCH else BATCH_PAUSE)
                 while len(items) < BATCH and not waiting.empty():
                     items.append(waiting.get())
                 ended = ended or None in items
-                self._write([item for item in items if item is not None], everything, errors, stream)
+                self._write([item for item in items if item], everything, errors, stream)
+                if (now := time.monotonic()) >= due:
+                    due = now + BATCH_PAUSE
+                    self._work(JOBS)
+            self._work(len(self._jobs))
         finally:
             _close((everything, errors))
 
+    def _work(self, most: int) -> None:
+        for _ in range(min(most, len(self._jobs))):
+            try:
+                self._jobs.popleft()()
+            except Exception:  # as for lines
+                self._failed += 1
+
     def _write(
         self,
-        items: list[tuple[float, Exchange] | Note],
+        items: list[Line],
         everything: BinaryIO | None,
         errors: BinaryIO | None,
         stream: TextIO,
@@ -187,17 +232,17 @@ class LogWriter:
             except (OSError, ValueError):  # the reader of a pipe has gone, or stderr was closed
                 self._broken.add(stream)
 
-    def _line(self, item: tuple[float, Exchange] | Note) -> bytes:
+    def _line(self, item: Line) -> bytes:
         if isinstance(item, Note):
-            return lines.note_line(item, self._redact)
+            return lines.note_line(item, self._redact, self._worker)
         at, exchange = item
         return self._lines.line(exchange, at)
 
-    def _text(self, item: tuple[float, Exchange] | Note, level: int) -> str:
+    def _text(self, item: Line, level: int) -> str:
         if isinstance(item, Note):
-            return _head(int(item.at), level) + lines.note_text(item, self._redact)
+            return _head(int(item.at), level, self._worker) + lines.note_text(item, self._redact)
         at, exchange = item
-        return _head(int(at), level) + self._lines.text(exchange)
+        return _head(int(at), level, self._worker) + self._lines.text(exchange)
 
     def _append(self, file: BinaryIO, block: bytes) -> None:
         try:
@@ -225,8 +270,9 @@ class _Handler(logging.Handler):
 
 
 @lru_cache(16)
-def _head(at: int, level: int) -> str:
-    return f"{time.strftime('%H:%M:%S', time.localtime(at))} {logging.getLevelName(level):<7} "
+def _head(at: int, level: int, worker: int | None) -> str:
+    head = f"{time.strftime('%H:%M:%S', time.localtime(at))} {logging.getLevelName(level):<7} "
+    return head if worker is None else f"{head}[{worker}] "
 
 
 def _open(path: Path | None) -> BinaryIO | None:

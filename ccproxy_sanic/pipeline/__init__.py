@@ -6,9 +6,22 @@ was granted is given back in ``finally``.  Bytes never pass a mailbox (ARCHITECT
 
 from ccproxy_sanic.pipeline.counting import as_sent, asked_upstream
 from ccproxy_sanic.pipeline.house import House, Upstreams
-from ccproxy_sanic.pipeline.report import report
+from ccproxy_sanic.pipeline.keeping import clear
+from ccproxy_sanic.pipeline.report import outcome, report
 from ccproxy_sanic.pipeline.streaming import stream
 from ccproxy_sanic.pipeline.whole import complete
 from ccproxy_sanic.pipeline.work import Work, begin
 
-__all__ = ["House", "Upstreams", "Work", "as_sent", "asked_upstream", "begin", "complete", "report", "stream"]
+__all__ = [
+    "House",
+    "Upstreams",
+    "Work",
+    "as_sent",
+    "asked_upstream",
+    "begin",
+    "clear",
+    "complete",
+    "outcome",
+    "report",
+    "stream",
+]

@@ -5,16 +5,23 @@ Rule: the one seam where the actors' errors become a :class:`ProxyError`.
 
 from __future__ import annotations
 
-from typing import Final
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 import actors
-from actors.cache import Hit, Lead, Lookup
 from actors.provider import Outcome, Unavailable
-from actors.rate_limiter import Admit, Permit
+from actors.rate_limiter import Admit, Budget, Permit
 from actors.rate_limiter import RateLimited as OverBudget
 from ccproxy_sanic import errors
 from ccproxy_sanic.context import RequestContext
 from ccproxy_sanic.pipeline.house import House
+from ccproxy_sanic.pipeline.work import Work
+from ccproxy_sanic.routing import Plan
+from ccproxy_sanic.translate.faults import CLI_PATIENCE
+
+if TYPE_CHECKING:
+    from ccproxy_sanic.pipeline.way import Way
 
 BYTES_PER_TOKEN: Final = 3.6  # protocol.md 6.5: the estimate that needs no tokenizer
 
@@ -25,6 +32,7 @@ OUTCOME_OF: Final[tuple[tuple[type[errors.ProxyError], Outcome], ...]] = (
     (errors.Broken, Outcome.BROKEN),
     (errors.PromptTooLong, Outcome.CLIENT_FAULT),
     (errors.ClientFault, Outcome.CLIENT_FAULT),
+    (errors.HouseFault, Outcome.CANCELLED),  # ours: it says nothing about the upstream
 )
 # upstream statuses that say that the key is no good: refused, not allowed, without money
 KEY_REFUSED: Final = frozenset({401, 402, 403, 498})
@@ -40,31 +48,62 @@ def outcome_of(fault: errors.ProxyError, status: int = 0) -> Outcome:
     return Outcome.UPSTREAM_FAULT if fault.status >= 500 else Outcome.CLIENT_FAULT
 
 
-async def admitted(house: House, ctx: RequestContext) -> Permit:
-    """Leave of the limiter; to be given back with :func:`settle`.  Raises RateLimited, Overloaded, TimedOut."""
+async def admitted(house: House, ctx: RequestContext, work: Work, way: Way) -> Permit:
+    """Leave of the limiter for ``way``; to be given back with :func:`settle`.
+
+    Waits for its turn where that comes within the house's patience.  Raises RateLimited, Overloaded, TimedOut.
+    """
     began = house.timer()
+    query = Admit(ctx.caller.key, int(len(work.raw) / BYTES_PER_TOKEN), _upstreams(work.plan), house.patience)
     with actor_faults():
-        permit: Permit = await house.limiter.ask(
-            Admit(ctx.caller.key, int(ctx.bytes_in / BYTES_PER_TOKEN)), deadline=ctx.deadline
-        )
-    ctx.queue_s += house.timer() - began
+        try:
+            permit: Permit = await house.limiter.ask(query, deadline=ctx.deadline)
+        except OverBudget as refusal:
+            ctx.limits = _headers(refusal.budgets, house.now())
+            wait = refusal.retry_after
+            raise errors.RateLimited(
+                f"rate limit of this proxy reached: {refusal}",
+                retry_after=min(wait, CLI_PATIENCE) if ctx.client_app == "cli" else wait,
+            ) from None
+        finally:
+            ctx.queue_s += house.timer() - began
+    way.permit = permit
+    if permit.budget is not None:
+        ctx.limits = _headers((permit.budget,), house.now())
     return permit
 
 
 def settle(permit: Permit, ctx: RequestContext) -> None:
-    """Give it back, with what was used."""
-    permit.settle(0 if ctx.shared else ctx.input_tokens + ctx.cache_read_tokens + ctx.output_tokens)
+    """Give it back, with what was used; as if it had never been, where no upstream was asked for this request."""
+    used = ctx.input_tokens + ctx.cache_read_tokens + ctx.cache_write_tokens + ctx.output_tokens
+    if not used and not ctx.hops:
+        permit.release()
+    elif not used and (ctx.answered or ctx.first_content_s is not None):
+        permit.settle(None, ctx.answered)  # the upstream has not said
+    else:
+        permit.settle(used, ctx.answered)
 
 
-async def lookup(house: House, ctx: RequestContext, key: bytes | None) -> Lead | Hit | None:
-    """Hit, Lead (make the call, others wait for it) or None (go alone).  A failing cache is a miss."""
-    if key is None:
-        return None
-    try:
-        found = await house.cache.ask(Lookup(key), deadline=ctx.deadline)
-    except actors.ActorError:
-        return None
-    return found if isinstance(found, (Hit, Lead)) else None
+def _upstreams(plan: Plan) -> tuple[str, ...]:
+    steps = plan.steps
+    return (steps[0].upstream,) if len(steps) == 1 else tuple(dict.fromkeys(step.upstream for step in steps))
+
+
+def _headers(budgets: tuple[Budget, ...], now: float) -> dict[str, str]:
+    """What the budgets leave, as the real API says it (protocol.md 5.1)."""
+    headers: dict[str, str] = {}
+    for budget in budgets:
+        name = f"anthropic-ratelimit-{budget.kind}"
+        headers[f"{name}-limit"] = str(budget.limit)
+        headers[f"{name}-remaining"] = str(budget.remaining)
+        headers[f"{name}-reset"] = _timestamp(int(now + budget.reset) + 1)
+    return headers
+
+
+@lru_cache(64)
+def _timestamp(seconds: int) -> str:
+    """RFC 3339.  Kept: a second has many requests."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 class actor_faults:
@@ -78,10 +117,8 @@ class actor_faults:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if not isinstance(error, actors.ActorError):
             return
-        if isinstance(error, OverBudget):
-            raise errors.RateLimited("rate limit of this proxy reached", retry_after=error.retry_after) from None
         if isinstance(error, Unavailable):
-            raise errors.Overloaded("no free slot at the upstream", retry_after=error.retry_after) from None
+            raise errors.Overloaded(f"no upstream can be asked now: {error}", retry_after=error.retry_after) from None
         if isinstance(error, actors.Overloaded):
             raise errors.Overloaded("the proxy is overloaded", retry_after=1) from None
         if isinstance(error, actors.Expired):

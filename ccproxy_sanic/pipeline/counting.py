@@ -52,7 +52,7 @@ async def asked_upstream(house: House, ctx: RequestContext, work: Work) -> int |
     way.call.suffix = "/count_tokens"
     try:
         return await way.hop(_read)
-    except errors.UpstreamFault:
+    except (errors.UpstreamFault, errors.Overloaded):
         return None
 
 

@@ -51,6 +51,7 @@ class Call(msgspec.Struct):
     adjustments: list[Adjustment]
     empty: bool = False  # nothing is to be generated, and the upstream knows no such request
     suffix: str = ""  # of the path
+    answer: Reader | Whole | None = None  # to the newest attempt, as far as it has been read
 
 
 class Reader(Protocol):
@@ -59,7 +60,11 @@ class Reader(Protocol):
     usage: Usage
     fault: errors.ProxyError | None
     done: bool
+    upstream_id: str | None
+    upstream_model: str | None
 
+    @property
+    def stop_reason(self) -> str | None: ...
     @property
     def spoken(self) -> bool: ...
     @property
@@ -73,6 +78,11 @@ class Whole(Protocol):
 
     message: bytes
     usage: Usage
+    upstream_id: str | None
+    upstream_model: str | None
+
+    @property
+    def stop_reason(self) -> str | None: ...
 
 
 Translate = Callable[[House, RequestContext, Work, Step, Target, Profile], Call]

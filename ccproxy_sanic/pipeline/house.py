@@ -7,14 +7,23 @@ it began with.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 import actors
+from ccproxy_sanic.pipeline.retry import RetryRules
 from ccproxy_sanic.profiles import Profile
 from ccproxy_sanic.routing import Routing
+from ccproxy_sanic.running import SharedStreams
 from ccproxy_sanic.upstream.target import Target
+
+
+class Second(Protocol):
+    """A store of whole answers that several processes share.  Never fails: what can't be had is a miss."""
+
+    async def get(self, key: bytes) -> tuple[Any, float] | None: ...
+    async def put(self, key: bytes, answer: Any) -> None: ...
 
 
 class Upstreams(msgspec.Struct, frozen=True):
@@ -33,12 +42,17 @@ class House(msgspec.Struct):
     metrics: actors.Ref[Any]
     upstreams: Upstreams
     profile_of: Callable[[Target, str], Profile]
-    learn: Callable[[Target, str, Mapping[str, Any]], None]  # switches of a model's profile, until the restart
+    learn: Callable[[Target, str, str, Mapping[str, Any]], None]  # of a model: what it refused, and switches
     clock: Callable[[], float]  # the loop's: for deadlines
     timer: Callable[[], float]  # finer than the loop's, which moves in ms: for what things cost
     now: Callable[[], float]  # wall clock, seconds since the epoch: for HTTP dates in retry-after
     chance: Callable[[], float]  # from 0 to 1: which of several equal upstreams, where there is no session
     carrier_key: bytes
     closer: Callable[[Any], object]
+    retry: RetryRules
+    streams: SharedStreams
+    patience: float = 0.0  # seconds that a request above a limit waits for its turn
     strict: bool = False
     share: Literal["off", "safe", "all"] = "safe"
+    second: Second | None = None  # where whole answers are kept beside this process
+    remember: bool = False  # requests beside their answers, for those that will be popular

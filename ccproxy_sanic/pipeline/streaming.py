@@ -1,19 +1,22 @@
 """How a request is answered by a stream.
 
-Rule: permit, way, in this order; what was granted comes back however it ends.
+Rule: permit, stream to join, way, in this order; what was granted comes back however it ends.
 """
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from functools import partial
+from typing import Any, Final, Protocol
 
 from ccproxy_sanic.context import RequestContext
 from ccproxy_sanic.pipeline.books import admitted, settle
 from ccproxy_sanic.pipeline.dialects import DIALECTS, Call, Reader
 from ccproxy_sanic.pipeline.house import House
+from ccproxy_sanic.pipeline.joining import joined, note_rest, stream_key
 from ccproxy_sanic.pipeline.report import note_usage
 from ccproxy_sanic.pipeline.way import Way
 from ccproxy_sanic.pipeline.work import Work
+from ccproxy_sanic.reader import Client
 from ccproxy_sanic.translate import faults
 from ccproxy_sanic.translate.reply_spec import ReplySpec
 from ccproxy_sanic.translate.stream import StreamTranslator
@@ -25,41 +28,64 @@ EMPTY: Final = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"length
 FILTERED: Final = EMPTY.replace(b"length", b"content_filter")
 
 
-class Client(Protocol):
-    """What is needed of the client's wire (relay.Client)."""
+class Taker(Protocol):
+    """Whoever takes an answer: a client's wire (relay.Client), or a shared stream."""
 
     opened: bool
     spoken: bool
+    machine: Any
 
     async def pump(self, exchange: Exchange, machine: Reader) -> None: ...
-    async def end(self, data: bytes) -> None: ...
+    async def end(self, data: bytes = b"") -> None: ...
 
 
-async def stream(house: House, ctx: RequestContext, work: Work, client: Client) -> None:
+class Wire(Taker, Client, Protocol):
+    """What is needed of the client's wire."""
+
+
+async def stream(house: House, ctx: RequestContext, work: Work, client: Wire) -> None:
     """Carry the answer to ``client``, to its end.  Raises ProxyError."""
     way = Way(house, ctx, work)
-
-    async def pump(call: Call, exchange: Exchange) -> None:
-        call.spec.opened = client.opened
-        machine = DIALECTS[call.api].machine(call.spec)
-        try:
-            await client.pump(exchange, machine)
-            await exchange.finish()
-        finally:
-            note_usage(ctx, machine.usage)
-
-    permit = await admitted(house, ctx)
+    permit = await admitted(house, ctx, work, way)
     try:
         if way.call.empty:
             await client.end(_made_of(EMPTY, way.call.spec, opened=False))
             return
-        await way.go(pump, lambda: client.spoken)
-    except faults.ContentFiltered:
-        if client.spoken:
-            raise
-        await client.end(_made_of(FILTERED, way.call.spec, opened=client.opened))
+        key = stream_key(house, ctx, work)
+        place = None if key is None else await joined(house, ctx, key, client, partial(_answer, way))
+        if place is None:
+            try:
+                await _answer(way, client)
+            finally:
+                if client.machine is not None:
+                    note_usage(ctx, client.machine.usage)
+            return
+        try:
+            await place.read()
+            await place.stream.driven(place)
+        finally:
+            place.stream.leave(place)
+            way.permit = None  # it goes back with this request, though the way may go on for others
+            note_rest(ctx, place)
     finally:
         settle(permit, ctx)
+
+
+async def _answer(way: Way, taker: Taker) -> None:
+    """Hand on what the way's upstreams answer.  Raises ProxyError."""
+
+    async def pump(call: Call, exchange: Exchange) -> None:
+        call.spec.opened = taker.opened
+        call.answer = machine = DIALECTS[call.api].machine(call.spec)
+        await way.waiting(taker.pump(exchange, machine))
+        await exchange.finish()
+
+    try:
+        await way.go(pump, lambda: taker.spoken)
+    except faults.ContentFiltered:
+        if taker.spoken:
+            raise
+        await taker.end(_made_of(FILTERED, way.call.spec, opened=taker.opened))
 
 
 def _made_of(chunks: bytes, spec: ReplySpec, *, opened: bool) -> bytes:

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
-from actors.cache import Hit
 from ccproxy_sanic.context import RequestContext
-from ccproxy_sanic.pipeline.books import admitted, lookup, settle
+from ccproxy_sanic.pipeline.books import admitted, settle
 from ccproxy_sanic.pipeline.dialects import DIALECTS, Call, Whole
 from ccproxy_sanic.pipeline.house import House
+from ccproxy_sanic.pipeline.keeping import through, use_of
 from ccproxy_sanic.pipeline.report import note_usage
 from ccproxy_sanic.pipeline.way import Way
-from ccproxy_sanic.pipeline.work import Work, share_key
+from ccproxy_sanic.pipeline.work import Work
 from ccproxy_sanic.translate import faults, response
-from ccproxy_sanic.translate.usage import Usage
 from ccproxy_sanic.upstream.exchange import Exchange
 
 MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes of a whole answer that is read into memory
@@ -29,34 +26,18 @@ EMPTY: Final = b'{"choices":[{"index":0,"message":{"role":"assistant"},"finish_r
 FILTERED: Final = EMPTY.replace(b"length", b"content_filter")
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A whole Message, encoded, and its usage."""
-
-    message: bytes
-    usage: Usage
-
-
 async def complete(house: House, ctx: RequestContext, work: Work) -> bytes:
     """The whole answer of a non-stream request.  Raises ProxyError."""
     way = Way(house, ctx, work)
-    permit = await admitted(house, ctx)
+    permit = await admitted(house, ctx, work, way)
     try:
         if way.call.empty:  # max_tokens 0: legal, and nothing for an upstream to do (protocol.md 0.7)
             return response.to_message(EMPTY, way.call.spec).message
-        lead = await lookup(house, ctx, share_key(house, ctx, work))
-        if isinstance(lead, Hit):
-            ctx.shared = True
-            answer: Answer = lead.value
-            return answer.message
-        try:
-            reply = await _asked(way)
-        except BaseException:
-            if lead is not None:
-                lead.abandon()
-            raise
+        use = use_of(house, ctx, work, way.call)
+        if use is not None:
+            return await through(house, ctx, work, use, lambda: _asked(way))
+        reply = await _asked(way)
         note_usage(ctx, reply.usage)
-        if lead is not None:
-            lead.store(Answer(reply.message, reply.usage))
         return reply.message
     finally:
         settle(permit, ctx)
@@ -64,8 +45,9 @@ async def complete(house: House, ctx: RequestContext, work: Work) -> bytes:
 
 async def _asked(way: Way) -> Whole:
     async def read(call: Call, exchange: Exchange) -> Whole:
-        body = await exchange.read(MAX_ANSWER)
-        return DIALECTS[call.api].whole(body, call.spec)
+        body = await way.waiting(exchange.read(MAX_ANSWER))
+        call.answer = reply = DIALECTS[call.api].whole(body, call.spec)
+        return reply
 
     try:
         return await way.go(read)

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
+import msgspec
+
 from ccproxy_sanic.tokens import encoders
 from ccproxy_sanic.tokens.encoders import Count
 from ccproxy_sanic.tokens.prompt import Prompt
@@ -33,6 +35,16 @@ def pool_size(cpus: int, processes: int = 1) -> int:
     return max(4, min(20, cpus * 5 // processes))
 
 
+class MemoryStatistics(msgspec.Struct, frozen=True):
+    """``hits`` and ``misses`` since the start; ``ttl`` in seconds."""
+
+    entries: int
+    most: int
+    ttl: float
+    hits: int
+    misses: int
+
+
 class Memory:
     """Counts by digest: bounded, and forgotten when unused for ``ttl`` seconds.  For several threads."""
 
@@ -40,6 +52,7 @@ class Memory:
         self.most, self.ttl, self.clock = most, ttl, clock
         self._counts: OrderedDict[Key, tuple[int, float]] = OrderedDict()  # the least recently used first
         self._lock = threading.Lock()
+        self._hits = self._misses = 0
 
     def __len__(self) -> int:
         return len(self._counts)
@@ -54,7 +67,13 @@ class Memory:
                 found.append(entry[0] if entry else None)
                 if entry:
                     self._put(key, entry[0], now)
+            known = sum(count is not None for count in found)
+            self._hits += known
+            self._misses += len(found) - known
         return found
+
+    def statistics(self) -> MemoryStatistics:
+        return MemoryStatistics(len(self), self.most, self.ttl, self._hits, self._misses)
 
     def store(self, counts: Sequence[tuple[Key, int]]) -> None:
         now = self.clock()

@@ -52,6 +52,7 @@ CODES: Final[dict[str, str]] = {
     "tool_choice_narrowed": "The upstream knows no choice by name: it got that tool alone, and must call one.",
     "tool_choice_weakened": "The upstream cannot be forced to call a tool: it was asked to, in words.",
     "schema_cleaned": "Keywords that the upstream refuses were taken out of a tool's schema.",
+    "request_repaired": "The upstream refused this and said so: it got the request once more as it takes it.",
     "cache_mark_dropped": "The upstream takes four cache marks; earlier ones were left out.",
 }
 

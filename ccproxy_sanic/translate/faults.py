@@ -258,6 +258,12 @@ def _kind(said: Said, wanted: frozenset[Kind]) -> Kind | None:
 
 
 def _build(ours: int, kind: Kind | None, said: Said, client_app: str | None, asked: int | None) -> ProxyError:
+    error = _fault(ours, kind, said, client_app, asked)
+    error.provider = said.provider
+    return error
+
+
+def _fault(ours: int, kind: Kind | None, said: Said, client_app: str | None, asked: int | None) -> ProxyError:
     status = ours if kind is None else STATUS_OF_KIND[kind]
     message = said.message
     if kind is Kind.CONTENT_FILTER:

@@ -1,51 +1,73 @@
 """Refusals that say which request would have been taken (protocol.md 5.6).
 
-Rule: the wording decides, the first line of :data:`REPAIRS` that fits the API that was spoken; what is not there is
-final.  A repair is a change of the profile's switches.
+Rule: the wording decides: the lines of :data:`REPAIRS` that fit the API that was spoken, in their order, then the
+fields that the text names (:mod:`refused_fields`).  A repair is a change of the profile's switches, and what would
+change none is no repair; a text that names nothing is final.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
-from ccproxy_sanic.errors import ProxyError, Refused
+from ccproxy_sanic.errors import PromptTooLong, ProxyError, Refused
+from ccproxy_sanic.profiles.model import Profile
+from ccproxy_sanic.translate import refused_fields
+from ccproxy_sanic.translate.adjustments import Adjustment, Notes
+from ccproxy_sanic.translate.repairs import REPAIRS, STATUSES, Api
 
-Api = Literal["chat", "responses", "messages"]
+MOST: Final = 6  # repairs of one request at one target; servers name one field at a time
+_LOOKED_AT: Final = 1_000  # characters: what comes later may quote the client
 
 
-class Repair(NamedTuple):
-    """``switches`` of a profile to set; ``lasts``: it is about the model, not about one request."""
+class Cure(NamedTuple):
+    """What one refusal comes to for one profile."""
 
-    api: Api
-    wording: re.Pattern[str]
+    kind: str
     switches: Mapping[str, Any]
     lasts: bool = True
 
 
-def _words(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.IGNORECASE | re.DOTALL)
+def cures(fault: ProxyError, api: Api, profile: Profile, *, forced: bool = False) -> Iterator[Cure]:
+    """What might make the request that ``fault`` refuses, sent in ``api``, a good one, the likeliest first.
 
-
-REPAIRS: Final = (
-    Repair("chat", _words(r"function tools .{0,80}not supported .{0,200}/v1/responses"), {"api": "responses"}),
-    Repair("chat", _words(r"only supported in v1/responses"), {"api": "responses"}),
-    # OpenAI shows summaries to verified organisations only
-    Repair("responses", _words(r"must be verified to generate reasoning summaries"), {"reasoning_summary": False}),
-    Repair("responses", _words(r"encrypted content is not supported"), {"encrypted_reasoning": False}),
-    # it was made for another organisation, or another key: this history has to go on without it
-    Repair("responses", _words(r"encrypted content .{0,200}could not be"), {"encrypted_reasoning": False}, False),
-    # ids of another provider, from before this one was asked
-    Repair("messages", _words(r"tool_use(?:_id|\.id).{0,80}should match pattern"), {"tool_ids": "anthropic"}),
-)
-_STATUSES: Final = (400, 404)
-_LOOKED_AT: Final = 2_000  # characters
-
-
-def repair_of(fault: ProxyError, api: Api) -> Repair | None:
-    """What would make the request that ``fault`` refuses, sent in ``api``, a good one; None where nobody knows."""
-    if not isinstance(fault, Refused) or fault.status not in _STATUSES:
-        return None
+    ``forced``: the user chose the API.  Nothing where nobody knows.
+    """
+    if not isinstance(fault, Refused | PromptTooLong):
+        return
     text = fault.message[:_LOOKED_AT]
-    return next((repair for repair in REPAIRS if repair.api == api and repair.wording.search(text)), None)
+    for repair in REPAIRS:
+        if api not in repair.apis or fault.status not in repair.statuses:
+            continue
+        found = repair.wording.search(text)
+        if found is not None:
+            switches = repair.switches(found, profile) if callable(repair.switches) else repair.switches
+            if not (forced and "api" in switches) and _changes(profile, switches):
+                yield Cure(repair.kind, switches, repair.lasts)
+    if api != "messages" and fault.status in STATUSES:
+        yield from _fields(text, profile)
+
+
+def _fields(text: str, profile: Profile) -> Iterator[Cure]:
+    """All fields that the text names, as one."""
+    switches: dict[str, Any] = {}
+    names: dict[str, None] = {}
+    for field in refused_fields.refused_fields(text):
+        found = refused_fields.without(field, profile)
+        if _changes(profile, found):
+            switches.update(found)
+            names[field] = None
+    if names:
+        yield Cure("+".join(names), switches)
+
+
+def _changes(profile: Profile, switches: Mapping[str, Any]) -> bool:
+    return any(getattr(profile, name) != value for name, value in switches.items())
+
+
+def noted(found: Iterable[Cure]) -> list[Adjustment]:
+    """How the client is told."""
+    notes = Notes()
+    for cure in found:
+        notes.add("request_repaired", (cure.kind,), f"the upstream refused this: {cure.kind}")
+    return notes.found

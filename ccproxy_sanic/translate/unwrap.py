@@ -20,6 +20,8 @@ MAX_MESSAGE: Final = 2_000  # characters shown to a client
 MAX_SCAN: Final = 20_000  # characters that are looked at for figures
 _MAX_JSON: Final = 1 << 20  # bytes: no error is larger; a bigger body is not parsed
 _MAX_TEXT: Final = 300  # characters of a plain text or a page
+_MAX_NAME: Final = 100
+_STATUSES: Final = range(400, 600)  # an integer that is one of HTTP's says more than a vendor's own
 _MAX_DEPTH: Final = 8
 
 # Members that hold the words, in order of preference; the last ones are gateways' and clouds' habits.
@@ -47,6 +49,7 @@ class Said(msgspec.Struct, frozen=True):
     limits: Limits = UNKNOWN  # llama.cpp gives the figures as fields
     retry_after: float | None = None  # seconds; here Google's RetryInfo, a header goes before it
     parsed: bool = False  # the body was JSON
+    provider: dict[str, Any] | None = None  # who answered behind OpenRouter, and what it said
 
 
 EMPTY: Final = Said()
@@ -152,18 +155,32 @@ def _located(item: object) -> str:
 
 def _object(error: dict[str, Any], depth: int) -> Said:
     metadata = error.get("metadata")
-    members = [metadata.get("raw")] if isinstance(metadata, dict) else []  # OpenRouter: the provider's own answer
-    members += [error[name] for name in _NESTED if isinstance(error.get(name), (dict, list))]
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None  # OpenRouter: the provider's own answer
+    behind = _value(raw, depth + 1) if raw else EMPTY
+    members = [error[name] for name in _NESTED if isinstance(error.get(name), (dict, list))]
     members += [error.get(name) for name in (*_WORDS, *_NESTED)]  # `error` as text comes last: it may be a title
-    said = next((found for member in members if (found := _value(member, depth + 1)).message), EMPTY)
+    said = behind
+    if not said.message:
+        said = next((found for member in members if (found := _value(member, depth + 1)).message), EMPTY)
     codes, number = _codes(error)
     return Said(
         said.message,
         said.codes + codes,
-        said.number if said.number is not None else number,
+        said.number if number is None or (said.number is not None and said.number in _STATUSES) else number,
         said.limits if said.limits != UNKNOWN else _limits(error),
         said.retry_after if said.retry_after is not None else _retry_info(error.get("details")),
+        provider=said.provider or (_provider(metadata, behind) if isinstance(metadata, dict) else None),
     )
+
+
+def _provider(metadata: dict[str, Any], said: Said) -> dict[str, Any] | None:
+    """The fields that name ``provider_name`` and what it ``said`` to the client; what is not told is left out."""
+    name = metadata.get("provider_name")
+    if not isinstance(name, str) or not name:
+        return None
+    code = said.number if said.number is not None else clean(next(iter(said.codes), ""))
+    told = {"provider": clean(name, _MAX_NAME), "provider_message": clean(said.message), "provider_code": code}
+    return {field: value for field, value in told.items() if value not in (None, "")}
 
 
 def _codes(error: dict[str, Any]) -> tuple[tuple[str, ...], int | None]:

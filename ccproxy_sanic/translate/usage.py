@@ -23,6 +23,7 @@ _RESPONSES: Final = {
     "completion_tokens_details": "output_tokens_details",
 }
 _NUMBERS: Final = (int, float, str)
+_DEAREST: Final = 1e6  # US dollars; what says more is broken
 _FAST: Final = frozenset({"priority", "fast"})
 
 
@@ -36,6 +37,7 @@ class Usage(msgspec.Struct):
     thinking_tokens: int | None = None
     service_tier: str | None = None
     known: bool = False
+    cost: float | None = None  # in US dollars, where the upstream says (OpenRouter's ``usage.cost``)
 
     def reply(self, *, tier: bool) -> UsageReply:
         """As the client gets it; ``tier`` for a whole Message, whose usage names the service tier."""
@@ -88,6 +90,7 @@ def read(usage: Mapping[str, Any], tier: str | None, names: Iterable[str] = _RES
         _count(details.get("cache_write_tokens")),
         _count(_inner(usage, completion_details).get("reasoning_tokens")),
         tier,
+        usage.get("cost"),
     )
 
 
@@ -103,18 +106,23 @@ def read_counts(counts: Counts, tier: str | None) -> Usage:
         (prompt.cache_write_tokens or 0) if prompt is not None else 0,
         (completion.reasoning_tokens or 0) if completion is not None else 0,
         tier,
+        counts.cost,
     )
 
 
 def _totals(
-    prompt: int, completion: int, total: int, cached: int, written: int, thinking: int, tier: str | None
+    prompt: int, completion: int, total: int, cached: int, written: int, thinking: int, tier: str | None, cost: object
 ) -> Usage:
     if thinking and total == prompt + completion + thinking:
         completion += thinking  # xAI's style: completion leaves reasoning out
     fresh = prompt - cached - written
     return Usage(
-        fresh if fresh > 0 else 0, written, cached, completion, thinking or None, service_tier(tier), known=True
+        fresh if fresh > 0 else 0, written, cached, completion, thinking or None, service_tier(tier), True, _cost(cost)
     )
+
+
+def _cost(cost: object) -> float | None:
+    return float(cost) if type(cost) in (float, int) and 0 <= cost < _DEAREST else None  # type: ignore[operator, arg-type]
 
 
 def read_responses(usage: Mapping[str, Any], tier: str | None) -> Usage:

@@ -41,6 +41,12 @@ class Statistics(msgspec.Struct, frozen=True):
     failed_connects: int | None = None
     closed: int | None = None
 
+    def plus(self, other: Statistics) -> Statistics:
+        """Those of both."""
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in self.__struct_fields__}
+        sums: dict[str, Any] = {name: None if None in pair else sum(pair) for name, pair in pairs.items()}
+        return Statistics(**sums)
+
 
 class Reply(Protocol):
     """An answer whose head is here.  ``headers`` are as they came, in their order; ``complete`` means that reading what

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -180,6 +181,7 @@ _DEADLINE: Final[dict[type[httpx.HTTPError], str]] = {httpx.ConnectTimeout: "con
 # Stock httpx says with one class both "the peer closed" and "the peer talks nonsense"; these are the words of h11 and
 # httpcore 1.0.9 for the former.
 _CLOSED: Final = ("peer closed connection", "Server disconnected")
+_EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE)
 _WHY: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (ssl.SSLError, "the TLS handshake failed"),
     (socket.gaierror, "its name could not be resolved"),
@@ -213,6 +215,8 @@ def _why(exc: BaseException | None) -> str:
         if isinstance(exc, ssl.SSLCertVerificationError):
             # OpenSSL's words up to the comma: what follows may be the name that was looked for.
             return f": its TLS certificate was refused ({exc.verify_message.partition(',')[0].lower()})"
+        if isinstance(exc, OSError) and exc.errno in _EXHAUSTED:
+            return ": this proxy has no file descriptor left"
         for kind, text in _WHY:
             if isinstance(exc, kind):
                 return f": {text}"

@@ -25,7 +25,7 @@ class H1Transport(EngineTransport):
     """One per process and loop.
 
     ``tls`` gives the context of https origins and is called at the first one, in a thread (it reads files for tens of
-    ms); ``keepalive`` is in seconds; ``max_idle`` counts all origins.
+    ms); ``keepalive`` is in seconds; ``max_idle`` is what one origin may have.
     """
 
     def __init__(self, tls: Callable[[], ssl.SSLContext], *, keepalive: float = 120.0, max_idle: int = 500) -> None:
@@ -94,10 +94,13 @@ class H1Transport(EngineTransport):
 
     def released(self, connection: Connection) -> None:
         self._busy.discard(connection)
-        if self._closed or self._idle >= self._max_idle:
+        stack = self._stacks.get(connection.origin)
+        if self._closed or (len(stack) if stack else 0) >= self._max_idle:
             connection.close()
             return
-        self._stacks.setdefault(connection.origin, {})[connection] = None
+        if stack is None:
+            stack = self._stacks[connection.origin] = {}
+        stack[connection] = None
         self._idle += 1
 
     def lost(self, connection: Connection) -> None:

@@ -241,6 +241,7 @@ class Connection(asyncio.Protocol):
         ):
             self.resume()  # only who listens hears that the peer closes
             self.idle_since = self._last
+            self._arm(self.idle_since + self._keepalive)  # nothing, mostly: it will go off earlier, and then look
             self._owner.released(self)
         else:
             self.close()

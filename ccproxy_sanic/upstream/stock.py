@@ -100,13 +100,19 @@ class Sending(httpx.AsyncByteStream):
 
 
 class StockTransport(httpx.AsyncHTTPTransport, EngineTransport):
-    """``proxy`` is the URL of an HTTP proxy, with its credentials."""
+    """``proxy`` is the URL of an HTTP proxy, with its credentials; ``max_idle`` is what one origin may have."""
 
     def __init__(
-        self, *, verify: ssl.SSLContext, limits: httpx.Limits, proxy: httpx.Proxy | None = None, http2: bool = False
+        self,
+        *,
+        verify: ssl.SSLContext,
+        limits: httpx.Limits,
+        max_idle: int,
+        proxy: httpx.Proxy | None = None,
+        http2: bool = False,
     ) -> None:
         super().__init__(verify=verify, limits=limits, proxy=proxy, http2=http2)
-        self._proxied, self._http2 = proxy is not None, http2
+        self._proxied, self._http2, self._max_idle = proxy is not None, http2, max_idle
 
     async def send(self, head: Head, body: bytes, deadlines: Deadlines, closer: Closer | None) -> StockReply:
         if closer is None:
@@ -131,12 +137,23 @@ class StockTransport(httpx.AsyncHTTPTransport, EngineTransport):
                 raise httpx.ProxyError("No connection.") from exc
             raise
         sending.timeout["read"] = deadlines.idle  # httpcore looks it up again when the body is begun
-        return StockReply(response, closer, functools.partial(self._close, response))
+        return StockReply(response, closer, functools.partial(self._close, response, httpcore.Origin(*head.origin)))
 
-    async def _close(self, response: httpx.Response) -> None:
+    async def _close(self, response: httpx.Response, origin: httpcore.Origin) -> None:
         await response.stream.aclose()  # type: ignore[union-attr]
         if self._http2:
             await self._reset_abandoned()
+        if len(self._pool.connections) > self._max_idle:
+            await self._close_surplus(origin)
+
+    async def _close_surplus(self, origin: httpcore.Origin) -> None:
+        """Close what rests above the limit, the oldest first: httpcore 1.0.9 counts busy connections as well."""
+        resting = [one for one in self._pool.connections if one.is_idle() and one.can_handle_request(origin)]
+        surplus = resting[: max(0, len(resting) - self._max_idle)]
+        for connection in surplus:
+            self._pool._connections.remove(connection)
+        for connection in surplus:
+            await connection.aclose()
 
     async def _reset_abandoned(self) -> None:
         """Tell upstreams which of their HTTP/2 streams nobody reads any more: httpcore 1.0.9 does not, and they would

@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 
 import httpx
 
-from ccproxy_sanic.upstream.engine import EngineTransport
+from ccproxy_sanic.upstream.engine import EngineTransport, Statistics
 from ccproxy_sanic.upstream.h1 import H1Transport
 
 Engine = Literal["h1", "httpx", "aiohttp"]
@@ -50,7 +50,7 @@ def _httpx(options: _Options) -> EngineTransport:
     from ccproxy_sanic.upstream.stock import StockTransport  # httpcore takes 20 ms and 1 MB, and most never need it
 
     # Both None: a pool with a limit dies of cancelled requests, which keep their slots (httpcore#1093), and httpcore
-    # counts busy connections too when it looks for idle ones to close; so max_idle can't be kept here.
+    # counts busy connections too when it looks for idle ones to close; so that is StockTransport's.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=options.keepalive_s)
     proxy: httpx.Proxy | None = None
     if options.proxy is not None:
@@ -58,13 +58,13 @@ def _httpx(options: _Options) -> EngineTransport:
         if proxy.url.scheme == "https":
             proxy = httpx.Proxy(options.proxy, ssl_context=tls_context(options.ca_file))
     verify = tls_context(options.ca_file, options.http2)
-    return StockTransport(verify=verify, limits=limits, proxy=proxy, http2=options.http2)
+    return StockTransport(verify=verify, limits=limits, max_idle=options.max_idle, proxy=proxy, http2=options.http2)
 
 
 def _aiohttp(options: _Options) -> EngineTransport:
     from ccproxy_sanic.upstream.with_aiohttp import AiohttpTransport
 
-    return AiohttpTransport(tls_context(options.ca_file), keepalive=options.keepalive_s)
+    return AiohttpTransport(tls_context(options.ca_file), keepalive=options.keepalive_s, max_idle=options.max_idle)
 
 
 _BUILDERS: Final[dict[Engine, Callable[[_Options], EngineTransport]]] = {
@@ -86,8 +86,9 @@ def build(
     """A fresh transport; its owner closes it with ``aclose``.
 
     ``ca_file`` adds a certificate authority; ``proxy`` is the URL of an HTTP proxy, which like ``http2`` needs the
-    ``httpx`` engine (ValueError otherwise); ``max_idle`` is kept by ``h1`` only.  Raises ImportError where the
-    package of an engine, or that of HTTP/2, is not installed.
+    ``httpx`` engine (ValueError otherwise).  At most ``max_idle`` connections to one upstream are kept when they have
+    nothing to do, and one that had nothing for ``keepalive_s`` is not used again; those that run are not limited here.
+    Raises ImportError where the package of an engine, or that of HTTP/2, is not installed.
     """
     if engine != "httpx" and (proxy is not None or http2):
         raise ValueError(f"The {engine} engine speaks to no proxy and no HTTP/2; choose the httpx engine.")
@@ -97,11 +98,11 @@ def build(
 class Transports:
     """The transports in use, each for all upstreams that are reached in the same way.
 
-    One is made when it is first asked for, and stays until all are closed.
+    One is made when it is first asked for, and stays until all are closed; arguments as for :func:`build`.
     """
 
-    def __init__(self, ca_file: str | None) -> None:
-        self._ca_file = ca_file
+    def __init__(self, ca_file: str | None, *, keepalive_s: float = 120.0, max_idle: int = 500) -> None:
+        self._ca_file, self._keepalive_s, self._max_idle = ca_file, keepalive_s, max_idle
         self._made: dict[tuple[Engine, str | None, bool], EngineTransport] = {}
 
     def __repr__(self) -> str:
@@ -111,13 +112,28 @@ class Transports:
         """The transport of :func:`build` with these options.  Raises what that does."""
         way = engine, proxy, http2
         if (found := self._made.get(way)) is None:
-            found = self._made[way] = build(engine, ca_file=self._ca_file, proxy=proxy, http2=http2)
+            found = self._made[way] = build(
+                engine,
+                ca_file=self._ca_file,
+                keepalive_s=self._keepalive_s,
+                max_idle=self._max_idle,
+                proxy=proxy,
+                http2=http2,
+            )
         return found
 
     @property
     def busy(self) -> int:
         """Connections in use."""
         return sum(transport.statistics().busy for transport in self._made.values())
+
+    def statistics(self) -> dict[str, Statistics]:
+        """By engine, whatever proxies are on its ways."""
+        found: dict[str, Statistics] = {}
+        for (engine, _, _), transport in self._made.items():
+            own = transport.statistics()
+            found[engine] = own if engine not in found else found[engine].plus(own)
+        return found
 
     async def aclose(self) -> None:
         for transport in self._made.values():

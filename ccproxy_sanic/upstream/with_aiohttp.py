@@ -70,12 +70,23 @@ class Words:
             raise httpx.LocalProtocolError("A header has a line break in it.") from None
 
 
+def _connector_class(aiohttp: Any, max_idle: int) -> Any:
+    """aiohttp's connector, which knows no limit of its own for connections that rest."""
+
+    class Connector(aiohttp.TCPConnector):  # type: ignore[misc]
+        def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
+            crowded = len(self._conns.get(key, ())) >= max_idle
+            super()._release(key, protocol, should_close=should_close or crowded)
+
+    return Connector
+
+
 class AiohttpTransport(EngineTransport):
     """Raises ImportError where the package is missing."""
 
-    def __init__(self, tls: ssl.SSLContext, *, keepalive: float) -> None:
+    def __init__(self, tls: ssl.SSLContext, *, keepalive: float, max_idle: int) -> None:
         self._aiohttp: Any = importlib.import_module("aiohttp")
-        self._tls, self._keepalive = tls, keepalive
+        self._tls, self._keepalive, self._max_idle = tls, keepalive, max_idle
         self._words = Words(self._aiohttp)
         self._connector: Any = None
         self._inner: httpx.AsyncBaseTransport = importlib.import_module("httpx_aiohttp").AiohttpTransport(
@@ -86,8 +97,10 @@ class AiohttpTransport(EngineTransport):
         return f"<AiohttpTransport | {self.statistics()}>"
 
     def _session(self) -> Any:
-        """Made in the loop: no limits, no cookies, no environment."""
-        self._connector = self._aiohttp.TCPConnector(limit=0, keepalive_timeout=self._keepalive, ssl=self._tls)
+        """Made in the loop: no limits but for what rests, no cookies, no environment."""
+        self._connector = _connector_class(self._aiohttp, self._max_idle)(
+            limit=0, keepalive_timeout=self._keepalive, ssl=self._tls
+        )
         return self._aiohttp.ClientSession(
             connector=self._connector, cookie_jar=self._aiohttp.DummyCookieJar(), skip_auto_headers=_NOT_TO_ADD
         )

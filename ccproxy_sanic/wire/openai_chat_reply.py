@@ -96,6 +96,7 @@ class Counts(msgspec.Struct, gc=False):
     completion_tokens_details: CompletionCounts | None = None
     prompt_cache_hit_tokens: Count | None = None
     cached_tokens: Count | None = None
+    cost: float | None = None
 
 
 class PlainChoice(msgspec.Struct, gc=False):

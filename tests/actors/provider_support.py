@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors import Configure, Endpoint, EndpointStatistics, Open, Outcome, ProviderActor, ProviderBooks, Tick
+from actors import (
+    Configure,
+    Endpoint,
+    EndpointStatistics,
+    Manner,
+    Open,
+    Outcome,
+    ProviderActor,
+    ProviderBooks,
+    Retry,
+    Tick,
+)
 from actors.testing import FakeReply, ManualClock, Rig
 
 FOREVER = float("inf")
@@ -40,6 +51,19 @@ class Desk:
         reply = self.open(*names)
         self.done(reply, outcome, retry_after)
         return pair(reply)
+
+    def answer(self, *names: str, after: float, shape: int = 0, manner: Manner = Manner.STREAM) -> float:
+        """Work whose first byte came ``after`` seconds; its limit."""
+        reply = self.open(*names)
+        limit: float = reply.value.patience(manner, shape, 0.0, FOREVER)
+        reply.value.answered(after)
+        self.done(reply)
+        return limit
+
+    def retry(self, name: str) -> FakeReply:
+        reply = self.rig.ask(Retry(name))
+        self.rig.drain()
+        return reply
 
     def tick(self, seconds: float) -> None:
         self.clock.advance(seconds)

@@ -7,12 +7,12 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors import CacheActor, Crashed, Expired, Flights, Hit, Lead, Lookup, Miss, Tick
+from actors import CacheActor, CacheBooks, Crashed, Expired, Hit, Lead, Lookup, Miss, Tick
 from actors.testing import FakeReply, ManualClock, Rig
 
 
-def rig_of(flights: Flights, clock: ManualClock) -> Rig[Any]:
-    return Rig(lambda: CacheActor(flights, clock), clock)
+def rig_of(books: CacheBooks, clock: ManualClock) -> Rig[Any]:
+    return Rig(lambda: CacheActor(books, clock), clock)
 
 
 def asks(rig: Rig[Any], *keys: bytes, deadline: float = float("inf")) -> list[FakeReply]:
@@ -22,19 +22,19 @@ def asks(rig: Rig[Any], *keys: bytes, deadline: float = float("inf")) -> list[Fa
 
 
 def test_the_first_asker_leads_and_the_others_wait_for_its_value() -> None:
-    flights = Flights()
-    rig = rig_of(flights, ManualClock())
+    books = CacheBooks()
+    rig = rig_of(books, ManualClock())
     lead, *followers = asks(rig, b"k", b"k", b"k")
     assert isinstance(lead.value, Lead)
     assert not any(follower.answered for follower in followers)
     lead.value.store("answer")
     rig.drain()
     assert [follower.value for follower in followers] == [Hit("answer", shared=True)] * 2
-    assert (flights.led, flights.shared, len(flights.leads)) == (1, 2, 0)
+    assert (books.led, books.shared, len(books.leads)) == (1, 2, 0)
 
 
-def test_no_answer_is_stored() -> None:
-    rig = rig_of(Flights(), ManualClock())
+def test_what_has_no_size_is_not_kept() -> None:
+    rig = rig_of(CacheBooks(), ManualClock())
     [first] = asks(rig, b"k")
     first.value.store("answer")
     rig.drain()
@@ -43,13 +43,13 @@ def test_no_answer_is_stored() -> None:
 
 
 def test_keys_do_not_share() -> None:
-    rig = rig_of(Flights(), ManualClock())
+    rig = rig_of(CacheBooks(), ManualClock())
     assert all(isinstance(reply.value, Lead) for reply in asks(rig, b"a", b"b"))
 
 
 def test_an_abandoned_lead_goes_to_the_next_follower_who_is_still_there() -> None:
-    flights = Flights()
-    rig = rig_of(flights, ManualClock())
+    books = CacheBooks()
+    rig = rig_of(books, ManualClock())
     lead, gone, second, third = asks(rig, *[b"k"] * 4)
     gone.leave()
     lead.value.release()
@@ -60,11 +60,11 @@ def test_an_abandoned_lead_goes_to_the_next_follower_who_is_still_there() -> Non
     second.value.store(7)
     rig.drain()
     assert third.value == Hit(7)
-    assert (flights.promoted, flights.shared) == (1, 1)
+    assert (books.promoted, books.shared) == (1, 1)
 
 
 def test_after_a_store_an_abandon_means_nothing_and_the_other_way_round() -> None:
-    rig = rig_of(Flights(), ManualClock())
+    rig = rig_of(CacheBooks(), ManualClock())
     lead, follower = asks(rig, b"k", b"k")
     lead.value.store(1)
     lead.value.abandon()
@@ -79,8 +79,8 @@ def test_after_a_store_an_abandon_means_nothing_and_the_other_way_round() -> Non
 
 
 def test_a_follower_is_sent_on_alone_at_its_deadline() -> None:
-    clock, flights = ManualClock(), Flights()
-    rig = rig_of(flights, clock)
+    clock, books = ManualClock(), CacheBooks()
+    rig = rig_of(books, clock)
     asks(rig, b"k")
     [patient, hurried] = [*asks(rig, b"k"), *asks(rig, b"k", deadline=5.0)]
     clock.advance(5.0)
@@ -88,12 +88,12 @@ def test_a_follower_is_sent_on_alone_at_its_deadline() -> None:
     rig.drain()
     assert hurried.value == Miss()
     assert not patient.answered
-    assert flights.alone == 1
+    assert books.alone == 1
 
 
 def test_a_follower_who_is_late_when_the_lead_gives_up_is_sent_on_alone_and_the_next_one_leads() -> None:
     clock = ManualClock()
-    rig = rig_of(Flights(), clock)
+    rig = rig_of(CacheBooks(), clock)
     [lead] = asks(rig, b"k")
     [late, patient] = [*asks(rig, b"k", deadline=5.0), *asks(rig, b"k")]
     lead.value.abandon()
@@ -104,7 +104,7 @@ def test_a_follower_who_is_late_when_the_lead_gives_up_is_sent_on_alone_and_the_
 
 
 def test_too_many_followers_or_keys_go_on_alone() -> None:
-    rig = rig_of(Flights(keys=2, followers=1), ManualClock())
+    rig = rig_of(CacheBooks(keys=2, followers=1), ManualClock())
     replies = asks(rig, b"a", b"a", b"a", b"b", b"c")
     assert [reply.value if reply.answered and not isinstance(reply.value, Lead) else None for reply in replies] == [
         None,
@@ -116,8 +116,8 @@ def test_too_many_followers_or_keys_go_on_alone() -> None:
 
 
 def test_a_lead_in_flight_survives_a_crash_and_answers_those_delivered_again() -> None:
-    flights = Flights()
-    rig = rig_of(flights, ManualClock())
+    books = CacheBooks()
+    rig = rig_of(books, ManualClock())
     lead, *followers = asks(rig, b"k", b"k", b"k")
     rig.crash()
     assert not any(follower.answered for follower in followers)
@@ -127,7 +127,7 @@ def test_a_lead_in_flight_survives_a_crash_and_answers_those_delivered_again() -
 
 
 def test_when_the_note_of_the_lead_crashes_it_exactly_one_follower_leads() -> None:
-    rig = rig_of(Flights(), ManualClock())
+    rig = rig_of(CacheBooks(), ManualClock())
     lead, *followers = asks(rig, b"k", b"k", b"k")
     lead.value.store("lost")
     rig.crash(losing=True)
@@ -138,7 +138,7 @@ def test_when_the_note_of_the_lead_crashes_it_exactly_one_follower_leads() -> No
 
 
 def test_a_value_stored_before_a_crash_still_serves_the_followers_of_the_next_lead() -> None:
-    rig = rig_of(Flights(), ManualClock())
+    rig = rig_of(CacheBooks(), ManualClock())
     lead, first, second = asks(rig, b"k", b"k", b"k")
     lead.value.store("early")  # lies in the mailbox while something else crashes the actor
     rig.crash()
@@ -151,7 +151,7 @@ def test_a_value_stored_before_a_crash_still_serves_the_followers_of_the_next_le
 
 
 def test_an_abandon_that_a_restart_overtook_makes_no_second_lead() -> None:
-    rig = rig_of(Flights(), ManualClock())
+    rig = rig_of(CacheBooks(), ManualClock())
     lead, first, second = asks(rig, b"k", b"k", b"k")
     lead.value.abandon()  # lies in the mailbox while something else crashes the actor
     rig.crash()
@@ -167,15 +167,15 @@ def test_a_lost_lead_is_found_aborted_and_followed() -> None:
         def abort(self) -> None:
             self.aborts += 1
 
-    clock, flights, work = ManualClock(), Flights(ttl=10.0), Work()
-    rig = rig_of(flights, clock)
+    clock, books, work = ManualClock(), CacheBooks(ttl=10.0), Work()
+    rig = rig_of(books, clock)
     lead, follower = asks(rig, b"k", b"k")
     lead.value.attach(work)
     clock.advance(10.0)
     rig.tell(Tick())
     rig.drain()
     assert work.aborts == 1
-    assert flights.statistics().leads_lost == 1
+    assert books.statistics(clock()).leads_lost == 1
     assert isinstance(follower.value, Lead)
 
 
@@ -184,8 +184,8 @@ class CacheMachine(RuleBasedStateMachine):
 
     @initialize(followers=st.integers(1, 3))
     def begin(self, followers: int) -> None:
-        self.clock, self.flights = ManualClock(), Flights(keys=2, followers=followers, ttl=1_000.0)
-        self.rig = rig_of(self.flights, self.clock)
+        self.clock, self.books = ManualClock(), CacheBooks(keys=2, followers=followers, ttl=1_000.0)
+        self.rig = rig_of(self.books, self.clock)
         self.asked: list[FakeReply] = []
         self.leads: list[Lead] = []
         self.stored = 0
@@ -247,15 +247,15 @@ class CacheMachine(RuleBasedStateMachine):
 
     @invariant()
     def a_key_has_one_lead_and_who_waits_has_somebody_to_wait_for(self) -> None:
-        living = [lead.key for lead in self.flights.leads]
-        assert len(living) == len(set(living)) <= self.flights.max_keys
-        held = [lead for lead in self.flights.leads if not lead.released]
+        living = [lead.key for lead in self.books.leads]
+        assert len(living) == len(set(living)) <= self.books.max_keys
+        held = [lead for lead in self.books.leads if not lead.released]
         assert set(held) == set(self.leads)
         delivered = [reply for reply in self.asked if reply not in self.rig.mail]
         for reply in delivered:
-            assert self.flights.leads.count(reply._message.key) == 1
+            assert self.books.leads.count(reply._message.key) == 1
         for key in (b"a", b"b", b"c"):
-            assert sum(reply._message.key == key for reply in delivered) <= self.flights.max_followers
+            assert sum(reply._message.key == key for reply in delivered) <= self.books.max_followers
 
     def teardown(self) -> None:
         self.rig.drain()
@@ -265,9 +265,9 @@ class CacheMachine(RuleBasedStateMachine):
             self.rig.drain()
             self.collect()
         assert self.asked == []
-        assert len(self.flights.leads) == 0
+        assert len(self.books.leads) == 0
         assert self.rig.actor._followers == {}
-        assert self.flights.leads.lost == 0
+        assert self.books.leads.lost == 0
 
 
 TestCacheMachine = CacheMachine.TestCase

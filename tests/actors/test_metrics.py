@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from actors import Exchange, MetricsActor, MetricsRegistry, Render, Reset, Sample, Snapshot, Totals, mailbox_samples
-from actors.exposition import BUCKETS, Histogram, Names, encode
+from actors import Exchange, Family, MetricsActor, MetricsRegistry, Render, Reset, Snapshot, mailbox_families
+from actors.metrics_registry import NEWEST, percentile
+from actors.series import Names
 from actors.testing import ManualClock, Rig, drain
+from tests.actors.metrics_support import actor_of, exchange, flat, rendered, totals_of
 from tests.actors.support import Echo, running
-
-LINE = re.compile(r'^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\\\|\\"|\\n)*",?)+)\})? (\S+)$')
-LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\\\|\\"|\\n)*)"')
-
-
-def exchange(**changes: Any) -> Exchange:
-    base: dict[str, Any] = {"request_id": "r", "path": "/p", "caller": "c", "status": 200, "outcome": "ok"}
-    return Exchange(**{**base, **changes})
-
-
-def actor_of(
-    registry: MetricsRegistry, sink: Callable[[Exchange], None] = lambda exchange: None, **more: Any
-) -> MetricsActor:
-    return MetricsActor(registry, sink, ManualClock(), **more)
-
-
-def rendered(actor: MetricsActor) -> dict[str, float]:
-    [reply] = drain(actor, [Render()])
-    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines_of(reply.value)}
-
-
-def lines_of(text: bytes) -> list[str]:
-    assert text.endswith(b"\n")
-    return [line for line in text.decode().splitlines() if not line.startswith("#")]
-
-
-def totals_of(actor: MetricsActor) -> Totals:
-    [reply] = drain(actor, [Snapshot()])
-    assert isinstance(reply.value, Totals)
-    return reply.value
 
 
 def test_one_exchange_feeds_everything_that_is_shown() -> None:
@@ -52,6 +22,7 @@ def test_one_exchange_feeds_everything_that_is_shown() -> None:
     actor = actor_of(MetricsRegistry(prefix="x"), seen.append)
     event = exchange(
         client_model="m",
+        upstream_model="u",
         endpoint="e",
         stream=True,
         status=529,
@@ -66,53 +37,69 @@ def test_one_exchange_feeds_everything_that_is_shown() -> None:
         upstream_s=0.1,
         first_content_s=0.15,
         translate_s=0.0004,
+        overhead_s=0.003,
         retries=2,
         adjustments=("drop", "clamp", "drop"),
         bytes_in=100,
         bytes_out=7,
         shared=True,
+        cache="hit",
+        cost_usd=0.25,
     )
     drain(actor, [event])
     assert seen == [event]
     shown = rendered(actor)
     assert {
-        'x_requests_total{path="/p",stream="true",status="529",outcome="house_fault"}': 1,
-        'x_model_requests_total{model="m",endpoint="e"}': 1,
-        'x_tokens_total{model="m",kind="input"}': 10,
-        'x_tokens_total{model="m",kind="output"}': 3,
-        'x_tokens_total{model="m",kind="cache_read"}': 4,
-        'x_tokens_total{model="m",kind="thinking"}': 2,
-        'x_errors_total{type="overloaded"}': 1,
-        'x_adjustments_total{code="drop"}': 2,
-        'x_adjustments_total{code="clamp"}': 1,
-        'x_retries_total{endpoint="e"}': 2,
-        'x_bytes_total{direction="in"}': 100,
-        'x_bytes_total{direction="out"}': 7,
-        "x_shared_total": 1,
-        "x_sink_errors_total": 0,
-        'x_request_duration_seconds_sum{stream="true"}': 0.2,
-        'x_request_duration_seconds_bucket{stream="true",le="0.1"}': 0,
-        'x_request_duration_seconds_bucket{stream="true",le="0.25"}': 1,
-        'x_request_duration_seconds_bucket{stream="true",le="+Inf"}': 1,
-        "x_first_content_seconds_sum": 0.15,
-        'x_upstream_seconds_sum{endpoint="e"}': 0.1,
-        "x_queue_seconds_count": 1,
-        'x_translate_seconds_bucket{le="0.0005"}': 1,
+        ("x_requests_total", ("/p", "true", "529", "house_fault")): 1,
+        ("x_model_requests_total", ("m", "e")): 1,
+        ("x_tokens_total", ("m", "input")): 10,
+        ("x_tokens_total", ("m", "output")): 3,
+        ("x_tokens_total", ("m", "cache_read")): 4,
+        ("x_tokens_total", ("m", "thinking")): 2,
+        ("x_errors_total", ("overloaded",)): 1,
+        ("x_adjustments_total", ("drop",)): 2,
+        ("x_adjustments_total", ("clamp",)): 1,
+        ("x_retries_total", ("e",)): 2,
+        ("x_bytes_total", ("in",)): 100,
+        ("x_bytes_total", ("out",)): 7,
+        ("x_shared_total", ()): 1,
+        ("x_cache_requests_total", ("hit",)): 1,
+        ("x_sink_errors_total", ()): 0,
+        ("x_request_duration_seconds", ("true",)): 0.2,
+        ("x_first_content_seconds", ()): 0.15,
+        ("x_overhead_seconds", ("true",)): 0.003,
+        ("x_upstream_seconds", ("e",)): 0.1,
+        ("x_queue_seconds", ()): 0.002,
+        ("x_translate_seconds_total", ()): 0.0004,
+        ("x_cost_usd_total", ("e", "u")): 0.25,
+        ("x_caller_cost_usd_total", ("c",)): 0.25,
+        ("x_priced_requests_total", ()): 1,
     }.items() <= shown.items()
     totals = totals_of(actor)
     assert (totals.requests, totals.streams, totals.shared, totals.retries) == (1, 1, 1, 2)
     assert (totals.by_status, totals.by_outcome, totals.by_model) == ({529: 1}, {"house_fault": 1}, {"m": 1})
     assert (totals.by_error, totals.by_adjustment) == ({"overloaded": 1}, {"drop": 2, "clamp": 1})
     assert (totals.input_tokens, totals.cache_write_tokens, totals.bytes_in) == (10, 0, 100)
-    assert (totals.duration_sum_s, totals.upstream_sum_s) == (0.2, 0.1)
+    assert (totals.duration_sum_s, totals.upstream_sum_s, totals.overhead_sum_s) == (0.2, 0.1, 0.003)
+    assert (totals.costs.total_usd, totals.costs.by_model) == (0.25, {"u": 0.25})
 
 
 def test_what_did_not_happen_is_not_observed() -> None:
     actor = actor_of(MetricsRegistry(prefix="x"))
     drain(actor, [exchange()])
-    shown = rendered(actor)
-    assert not any(name.startswith(("x_upstream", "x_first", "x_tokens", "x_errors")) for name in shown)
-    assert 'x_model_requests_total{model="none",endpoint="none"}' in shown
+    shown = {name for name, _ in rendered(actor)}
+    assert not shown & {
+        "x_upstream_seconds",
+        "x_first_content_seconds",
+        "x_overhead_seconds",
+        "x_queue_seconds",
+        "x_tokens_total",
+        "x_errors_total",
+        "x_cost_usd_total",
+        "x_unpriced_requests_total",
+        "x_cache_requests_total",
+    }
+    assert ("x_model_requests_total", ("none", "none")) in rendered(actor)
 
 
 def test_a_raising_sink_loses_neither_the_count_nor_the_actor() -> None:
@@ -125,22 +112,24 @@ def test_a_raising_sink_loses_neither_the_count_nor_the_actor() -> None:
 
 
 def test_raising_gauges_cost_only_the_gauges() -> None:
-    def raising() -> list[Sample]:
+    def raising() -> list[Family]:
         raise KeyError("gone")
 
     actor = actor_of(MetricsRegistry(prefix="x"), gauges=raising)
     drain(actor, [exchange()])
-    assert rendered(actor)["x_shared_total"] == 0
+    assert rendered(actor)["x_shared_total", ()] == 0
 
 
 def test_reset_begins_at_zero_and_says_when() -> None:
     clock = ManualClock(50.0)
     actor = MetricsActor(MetricsRegistry(since=1.0), lambda event: None, clock)
-    drain(actor, [exchange()])
+    drain(actor, [exchange(cost_usd=1.0, output_tokens=1, duration_s=2.0, session="s")])
     assert totals_of(actor).since == 1.0
     [reply] = drain(actor, [Reset()])
     assert reply.answered
-    assert (totals_of(actor).requests, totals_of(actor).since) == (0, 50.0)
+    totals = totals_of(actor)
+    assert (totals.requests, totals.since, totals.duration_p99_s) == (0, 50.0, 0.0)
+    assert (totals.costs.total_usd, totals.costs.sessions) == (0.0, ())
 
 
 def test_names_from_outside_are_bounded() -> None:
@@ -152,64 +141,22 @@ def test_names_from_outside_are_bounded() -> None:
     assert names("x" * 1_000) == "other"
 
 
-def test_the_text_has_one_help_and_type_per_family_and_stands_together() -> None:
-    actor = actor_of(
-        MetricsRegistry(prefix="x"),
-        gauges=lambda: [
-            Sample("g", "gauge", "A\\gauge\nhere.", (("l", 'a"b\\c\nd'),), 1.5),
-            Sample("h", "gauge", "Other.", (), float("inf")),
-            Sample("g", "gauge", "A\\gauge\nhere.", (), float("nan")),
-        ],
-    )
-    drain(actor, [exchange(stream=kind, endpoint=name) for kind in (True, False) for name in "ab"])
-    [reply] = drain(actor, [Render()])
-    text = reply.value.decode()
-    assert "# HELP g A\\\\gauge\\nhere.\n# TYPE g gauge\n" in text
-    assert 'g{l="a\\"b\\\\c\\nd"} 1.5\ng NaN\n' in text
-    assert "h +Inf\n" in text
-    family, seen = "", set()
-    for line in text.splitlines():
-        if line.startswith("# HELP "):
-            family = line.split(" ")[2]
-            assert family not in seen
-            seen.add(family)
-        elif not line.startswith("# TYPE "):
-            match = LINE.match(line)
-            assert match, line
-            assert match[1].removeprefix(family) in ("", "_bucket", "_sum", "_count")
-
-
-@given(st.text())
-def test_any_label_value_can_be_read_back(value: str) -> None:
-    text = encode([Sample("m", "counter", "h", (("l", value),), 1)]).decode()
-    [line] = [line for line in text.split("\n") if line and not line.startswith("#")]
-    match = LINE.match(line)
-    assert match
-    [(_, escaped)] = LABEL.findall(match[2])
-    plain = re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], escaped)
-    assert plain == value.encode("utf-8", "replace").decode()
-
-
-@given(st.lists(st.floats(0, 10_000)))
-def test_a_histogram_counts_each_value_in_every_bucket_that_holds_it(values: list[float]) -> None:
-    histogram = Histogram("h", "text")
-    for value in values:
-        histogram.cell().observe(value)
-    for sample in histogram.samples():
-        if sample.suffix == "_bucket":
-            bound = float(dict(sample.labels)["le"])
-            assert sample.value == sum(value <= bound for value in values)
-    assert histogram.sum() == pytest.approx(sum(values))
-    assert list(BUCKETS) == sorted(set(BUCKETS))
+def test_percentiles_are_exact_and_of_the_newest() -> None:
+    assert [percentile([], 0.95), percentile([3.0], 0.5), percentile([1.0, 2.0], 0.5)] == [0.0, 3.0, 1.0]
+    actor = actor_of(MetricsRegistry())
+    drain(actor, [exchange(duration_s=100.0)] * 50)
+    drain(actor, [exchange(duration_s=float(number)) for number in range(1, NEWEST + 1)])
+    totals = totals_of(actor)
+    assert (totals.duration_p95_s, totals.duration_p99_s) == (0.95 * NEWEST, 0.99 * NEWEST)
+    assert totals.duration_sum_s == 5_000 + sum(range(NEWEST + 1))
 
 
 async def test_mailboxes_are_shown_as_their_refs_know_them() -> None:
     async with running() as (ref, _):
         await ref.ask(Echo())
-        shown = {sample.name: sample for sample in mailbox_samples([ref], prefix="x")}
-        assert shown["x_actor_handled_total"].value == 1
-        assert shown["x_actor_mailbox_depth"].labels == (("actor", "pool"),)
-        assert all(LINE.match(line) for line in lines_of(encode(shown.values())))
+        shown = flat(mailbox_families([ref]))
+        assert shown["ccproxy_actor_handled_total", ("pool",)] == 1
+        assert shown["ccproxy_actor_mailbox_depth", ("pool",)] == 0
 
 
 class MetricsMachine(RuleBasedStateMachine):
@@ -223,8 +170,8 @@ class MetricsMachine(RuleBasedStateMachine):
 
         self.broken, registry, clock = broken, MetricsRegistry(names=4), ManualClock()
         self.rig: Rig[Any] = Rig(lambda: MetricsActor(registry, sink, clock), clock)
-        self.registry = registry
         self.counted: list[Exchange] = []
+        self.shown: dict[Any, float] = {}
 
     @rule(
         model=st.sampled_from(["", *"abcdefgh"]),
@@ -233,10 +180,20 @@ class MetricsMachine(RuleBasedStateMachine):
         tokens=st.integers(0, 1_000_000),
         retries=st.integers(0, 3),
         seconds=st.floats(0, 4_000),
+        usd=st.none() | st.floats(0, 10),
     )
-    def exchange(self, model: str, status: int, stream: bool, tokens: int, retries: int, seconds: float) -> None:
+    def exchange(
+        self, model: str, status: int, stream: bool, tokens: int, retries: int, seconds: float, usd: float | None
+    ) -> None:
         event = exchange(
-            client_model=model, status=status, stream=stream, output_tokens=tokens, retries=retries, duration_s=seconds
+            client_model=model,
+            upstream_model=model,
+            status=status,
+            stream=stream,
+            output_tokens=tokens,
+            retries=retries,
+            duration_s=seconds,
+            cost_usd=usd,
         )
         self.rig.tell(event)
         self.rig.drain()
@@ -247,10 +204,19 @@ class MetricsMachine(RuleBasedStateMachine):
         self.rig.ask(Reset())
         self.rig.drain()
         self.counted.clear()
+        self.shown.clear()
 
     @rule()
     def crash(self) -> None:
         self.rig.crash()
+
+    @rule()
+    def counters_never_fall(self) -> None:
+        reply = self.rig.ask(Render())
+        self.rig.drain()
+        shown = {at: value for at, value in flat(reply.value).items() if at[0].endswith("_total")}
+        assert all(shown[at] >= value for at, value in self.shown.items())
+        self.shown = shown
 
     @invariant()
     def totals_are_sums(self) -> None:
@@ -258,18 +224,18 @@ class MetricsMachine(RuleBasedStateMachine):
         self.rig.drain()
         totals, counted = reply.value, self.counted
         assert totals.requests == sum(totals.by_status.values()) == sum(totals.by_model.values()) == len(counted)
-        assert totals.by_status == {
-            status: sum(event.status == status for event in counted) for status in {event.status for event in counted}
-        }
+        assert totals.by_status == Counter(event.status for event in counted)
         assert totals.streams == sum(event.stream for event in counted)
         assert totals.output_tokens == sum(event.output_tokens for event in counted)
         assert totals.retries == sum(event.retries for event in counted)
         assert totals.duration_sum_s == pytest.approx(sum(event.duration_s for event in counted))
         assert totals.sink_errors == (len(counted) if self.broken else 0)
         assert len(totals.by_model) <= 6  # four names, none, other
-        text = self.rig.ask(Render())
-        self.rig.drain()
-        assert all(LINE.match(line) for line in lines_of(text.value))
+        used = [event for event in counted if event.output_tokens]
+        priced = [event.cost_usd for event in used if event.cost_usd is not None]
+        assert totals.costs.total_usd == pytest.approx(sum(priced))
+        assert sum(totals.costs.by_model.values()) == pytest.approx(sum(priced))
+        assert (totals.costs.priced_requests, totals.costs.unpriced_requests) == (len(priced), len(used) - len(priced))
 
 
 TestMetricsMachine = MetricsMachine.TestCase

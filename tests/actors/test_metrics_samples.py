@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import accumulate
 from typing import Any
 from unittest import mock
 
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import Exchange, MetricsRegistry, metrics
-from actors.exposition import BUCKETS, Names
-from actors.metrics import TOKENS
+from actors import Exchange, MetricsRegistry, metrics_registry
+from actors.metrics_registry import TOKENS
+from actors.series import BUCKETS, Names
 
 Series = tuple[str, tuple[str, ...]]
 LIMIT = 2
@@ -23,7 +24,7 @@ EXCHANGES = st.builds(
     Exchange,
     request_id=st.just("r"),
     path=st.sampled_from(["/p", "/q", "/r", "/s"]),
-    caller=st.just("c"),
+    caller=NAMES,
     status=st.sampled_from([200, 529]),
     outcome=st.sampled_from(["ok", "house_fault"]),
     error_type=st.sampled_from([None, "x", "y", "z"]),
@@ -37,6 +38,7 @@ EXCHANGES = st.builds(
     thinking_tokens=COUNTS,
     duration_s=SECONDS,
     queue_s=SECONDS,
+    upstream_model=NAMES,
     upstream_s=st.none() | SECONDS,
     first_content_s=st.none() | SECONDS,
     translate_s=SECONDS,
@@ -45,6 +47,9 @@ EXCHANGES = st.builds(
     bytes_in=COUNTS,
     bytes_out=COUNTS,
     shared=st.booleans(),
+    cache=st.sampled_from(["", "hit", "miss", "x"]),
+    overhead_s=st.none() | SECONDS,
+    cost_usd=st.none() | st.sampled_from([0.0, 0.5, 2.0]),
 )
 
 
@@ -52,13 +57,16 @@ def expected(events: list[Exchange]) -> dict[Series, float]:
     """Every series that is not zero."""
     shown: Counter[Series] = Counter()
     paths, outcomes, models, endpoints, errors, codes = (Names(LIMIT) for _ in range(6))
+    upstream_models, callers, results = (Names(LIMIT) for _ in range(3))
 
-    def observe(name: str, seconds: float, *labels: str) -> None:
+    def observe(name: str, seconds: float | None, *labels: str) -> None:
+        if not seconds and name != "request_duration":
+            return
+        assert seconds is not None
         shown[f"{name}_seconds_sum", labels] += seconds  # type: ignore[assignment]
         shown[f"{name}_seconds_count", labels] += 1
         for bound in (*BUCKETS, float("inf")):
-            le = "+Inf" if bound == float("inf") else repr(bound)
-            shown[f"{name}_seconds_bucket", (*labels, le)] += seconds <= bound
+            shown[f"{name}_seconds_bucket", (*labels, repr(bound))] += seconds <= bound
 
     for e in events:
         model = models(e.client_model) if e.client_model else "none"
@@ -77,28 +85,47 @@ def expected(events: list[Exchange]) -> dict[Series, float]:
         shown["bytes_total", ("out",)] += e.bytes_out
         shown["shared_total", ()] += e.shared
         observe("request_duration", e.duration_s, stream)
+        if e.cache:
+            shown["cache_requests_total", (results(e.cache),)] += 1
         observe("queue", e.queue_s)
-        observe("translate", e.translate_s)
-        if e.upstream_s is not None:
-            observe("upstream", e.upstream_s, endpoint)
-        if e.first_content_s is not None:
-            observe("first_content", e.first_content_s)
+        shown["translate_seconds_total", ()] += e.translate_s  # type: ignore[assignment]
+        observe("upstream", e.upstream_s, endpoint)
+        observe("first_content", e.first_content_s)
+        observe("overhead", e.overhead_s, stream)
+        upstream_model, caller = upstream_models(e.upstream_model), callers(e.caller)
+        if not (e.output_tokens or e.input_tokens):
+            continue
+        if e.cost_usd is None:
+            shown["unpriced_requests_total", (endpoint, upstream_model)] += 1
+        else:
+            shown["priced_requests_total", ()] += 1
+            shown["cost_usd_total", (endpoint, upstream_model)] += e.cost_usd  # type: ignore[assignment]
+            shown["caller_cost_usd_total", (caller,)] += e.cost_usd  # type: ignore[assignment]
     return {series: value for series, value in shown.items() if value}
 
 
 def counted(registry: MetricsRegistry) -> dict[Series, float]:
-    series: dict[Series, float] = {}
-    for sample in registry.samples():
-        at = (sample.name.removeprefix("x_") + sample.suffix, tuple(value for _, value in sample.labels))
-        assert at not in series
-        series[at] = sample.value
-    return {at: value for at, value in series.items() if value}
+    found: dict[Series, float] = {}
+    for family in registry.families():
+        name = family.about.name.removeprefix("x_")
+        for series in family.series:
+            assert len(series.labels) == len(family.about.labels)
+            given = {(name, series.labels): series.value}
+            if series.counts:
+                bounds = map(repr, (*BUCKETS, float("inf")))
+                given = {(f"{name}_sum", series.labels): series.value}
+                given[f"{name}_count", series.labels] = sum(series.counts)
+                running = accumulate(series.counts)
+                given |= {(f"{name}_bucket", (*series.labels, le)): n for le, n in zip(bounds, running, strict=True)}
+            assert not given.keys() & found.keys()
+            found |= given
+    return {at: value for at, value in found.items() if value}
 
 
 @given(st.lists(EXCHANGES, max_size=30), st.lists(EXCHANGES, max_size=5), st.integers(1, 4))
 def test_every_series_is_the_sum_over_the_exchanges(before: list[Exchange], events: list[Exchange], rows: int) -> None:
     registry = MetricsRegistry(prefix="x", names=LIMIT)
-    with mock.patch.object(metrics, "MOST_ROWS", rows):  # so few that rows are forgotten and found again
+    with mock.patch.object(metrics_registry, "MOST_ROWS", rows):  # so few that rows are forgotten and found again
         for event in before:
             registry.record(event)
         assert counted(registry) == pytest.approx(expected(before))
@@ -116,7 +143,7 @@ def exchange(**changes: Any) -> Exchange:
 def test_what_was_never_counted_is_not_shown() -> None:
     registry = MetricsRegistry(prefix="x")
     registry.record(exchange(client_model="m", endpoint="e", output_tokens=1))
-    shown = {(sample.name, tuple(value for _, value in sample.labels)) for sample in registry.samples()}
+    shown = {(family.about.name, series.labels) for family in registry.families() for series in family.series}
     assert ("x_tokens_total", ("m", "output")) in shown
     assert ("x_tokens_total", ("m", "input")) not in shown
     assert not {"x_retries_total", "x_upstream_seconds", "x_first_content_seconds"} & {name for name, _ in shown}
@@ -125,12 +152,12 @@ def test_what_was_never_counted_is_not_shown() -> None:
 
 def test_neither_many_nor_long_names_are_kept() -> None:
     registry = MetricsRegistry(prefix="x", names=2)
-    for number in range(3 * metrics.MOST_ROWS):
+    for number in range(3 * metrics_registry.MOST_ROWS):
         registry.record(exchange(client_model=f"model {number}"))
-        assert len(registry._rows) <= metrics.MOST_ROWS
+        assert len(registry._rows) <= metrics_registry.MOST_ROWS
     registry.reset(0.0)
     for number in range(100):
         registry.record(exchange(client_model=f"{number}" * 1_000, endpoint="e"))
         registry.record(Exchange("r", "/" + f"{number}" * 1_000, "c", 200, "ok"))
-    assert not registry._rows
+    assert len(registry._rows) == 2  # of long names, only that they are others
     assert registry.totals().by_model == {"other": 100, "none": 100}

@@ -1,6 +1,7 @@
 """Anything may happen in any order: what the provider does, against a plain model of what it should do.
 
-No slot is lost, doubled, or idle while somebody waits for it; every lease is of the right endpoint and key.
+No slot is lost, doubled, or idle while somebody waits for it; every lease is of the right endpoint and key; an endpoint
+whose breaker is open gets nothing, one whose breaker is half open a few at a time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from actors import (
     COOL_DOWNS,
+    BreakerRules,
+    BreakerState,
     Configure,
     Crashed,
     Done,
@@ -24,21 +27,79 @@ from actors import (
     Tick,
     Unavailable,
 )
+from actors.provider import FAULTS
 from actors.testing import FakeReply
 from tests.actors.provider_support import FOREVER, Desk, Pair
 
 NAMES = ("a", "b", "c")
 ROOMY = 1_000
+RULES = [BreakerRules(1, 2.0, 1), BreakerRules(2, 4.0, 2), BreakerRules(3, 2.0, 1)]
 ENDPOINTS = st.lists(
-    st.builds(Endpoint, st.sampled_from(NAMES), st.sampled_from([1, 1, 2, None]), keys=st.integers(1, 3)),
+    st.builds(
+        Endpoint,
+        st.sampled_from(NAMES),
+        st.sampled_from([1, 1, 2, None]),
+        keys=st.integers(1, 3),
+        breaker=st.sampled_from(RULES),
+    ),
     unique_by=lambda endpoint: endpoint.name,
     min_size=1,
 )
 Ring = dict[int, float]  # key -> when its cool-down ends
 
 
+class Circuit:
+    """A breaker as the rules have it."""
+
+    def __init__(self, rules: BreakerRules) -> None:
+        self.rules, self.faults, self.proofs = rules, 0, 0
+        self.opened_at: float | None = None  # None: closed
+        self.probes: set[ProviderLease] = set()
+
+    def state(self, now: float) -> BreakerState:
+        if self.opened_at is None:
+            return BreakerState.CLOSED
+        return BreakerState.OPEN if now < self.opened_at + self.rules.rest else BreakerState.HALF_OPEN
+
+    def passes(self, now: float) -> bool:
+        state = self.state(now)
+        return state is BreakerState.CLOSED or (
+            state is BreakerState.HALF_OPEN and len(self.probes) < self.rules.probes
+        )
+
+    def left(self, now: float) -> float:
+        """What a refusal says."""
+        if self.opened_at is None or self.state(now) is BreakerState.HALF_OPEN:
+            return 1.0
+        return self.opened_at + self.rules.rest - now
+
+    def sent(self, lease: ProviderLease, now: float) -> None:
+        assert self.passes(now)
+        if self.state(now) is BreakerState.HALF_OPEN:
+            self.probes.add(lease)
+
+    def done(self, lease: ProviderLease, outcome: Outcome, now: float) -> None:
+        if self.opened_at is None:
+            if outcome in FAULTS:
+                self.faults += 1
+            elif outcome is Outcome.OK:
+                self.faults = 0
+            if self.faults == self.rules.faults:
+                self.change(now)
+        elif lease in self.probes:
+            self.probes.remove(lease)
+            self.proofs += outcome is Outcome.OK
+            if outcome in FAULTS:
+                self.change(now)
+            elif self.proofs == self.rules.probes:
+                self.change(None)
+
+    def change(self, opened_at: float | None) -> None:
+        self.opened_at, self.faults, self.proofs, self.probes = opened_at, 0, 0, set()
+
+
 class Model:
-    """Endpoints, cool-downs and affinities as the rules have them; knows of no lines and no turns."""
+    """Endpoints, cool-downs, breakers and affinities as the rules have them; knows of no lines and no turns."""
 
     def __init__(self) -> None:
         self.known: dict[str, Endpoint] = {}  # as configured last
@@ -46,16 +107,20 @@ class Model:
         self.rings: dict[str, Ring] = {}
         self.ring_of: dict[ProviderLease, Ring] = {}
         self.homes: dict[str, Pair] = {}
+        self.circuits: dict[str, Circuit] = {}
 
     def configure(self, endpoints: tuple[Endpoint, ...], remembered: set[str]) -> None:
         for endpoint in endpoints:
             if endpoint.name not in remembered or self.known[endpoint.name].keys != endpoint.keys:
                 self.rings[endpoint.name] = {}
+            if endpoint.name not in remembered or self.known[endpoint.name].breaker != endpoint.breaker:
+                self.circuits[endpoint.name] = Circuit(endpoint.breaker)
             self.known[endpoint.name] = endpoint
         self.serving = {endpoint.name for endpoint in endpoints}
 
     def done(self, note: Done, now: float) -> None:
         lease, ring = note.lease, self.ring_of[note.lease]
+        self.circuits[lease.endpoint].done(lease, note.outcome, now)
         if note.outcome is Outcome.OK:
             ring.pop(lease.key_index, None)
             if lease.affinity:
@@ -71,10 +136,14 @@ class Model:
     def fit(self, query: Open, name: str, now: float) -> set[int]:
         return {key for key in self.unspent(query, name) if self.rings[name].get(key, now) <= now}
 
+    def passing(self, now: float) -> set[str]:
+        return {name for name in self.serving if self.circuits[name].passes(now)}
+
     def choose(self, query: Open, free: set[str], now: float) -> str | None:
         """The endpoint to use now."""
-        home = self.homes.get(query.affinity, ("", 0))[0]
+        home, passing = self.homes.get(query.affinity, ("", 0))[0], self.passing(now)
         names = [*(name for name in query.endpoints if name == home), *query.endpoints]
+        names = [name for name in names if name in passing]
         for name in names:
             if name in free and self.fit(query, name, now):
                 return name
@@ -86,6 +155,7 @@ class Model:
 
     def check(self, query: Open, lease: ProviderLease, now: float) -> None:
         name, key = lease.endpoint, lease.key_index
+        self.circuits[name].sent(lease, now)
         assert name in query.endpoints
         assert key in self.unspent(query, name)
         if fit := self.fit(query, name, now):
@@ -117,7 +187,8 @@ class ProviderMachine(RuleBasedStateMachine):
         now, letter = self.desk.clock(), self.desk.rig.mail[0]
         match letter._message:
             case Done() as note:
-                self.model.done(note, now)
+                if note.lease.endpoint in self.desk.names():  # a restart may have taken back the last of a removed one
+                    self.model.done(note, now)
             case Configure(endpoints):
                 self.model.configure(endpoints, set(self.desk.names()))
             case Open() as query if letter.wanted(now):
@@ -126,12 +197,19 @@ class ProviderMachine(RuleBasedStateMachine):
         self.act(self.desk.rig.turn)
 
     def step_open(self, query: Open, letter: FakeReply) -> None:
-        expected = self.model.choose(query, self.free(), self.desk.clock())
+        now, model = self.desk.clock(), self.model
+        expected = model.choose(query, self.free(), now)
+        able = {name for name in query.endpoints if model.unspent(query, name)}
+        passing = able & model.passing(now)
         self.act(self.desk.rig.turn)
         if expected is not None:
             assert letter.value.endpoint == expected
-        elif any(self.model.unspent(query, name) for name in query.endpoints):
+            assert not passing & set(letter.value.passed)
+            assert set(letter.value.passed) <= able
+        elif passing:
             assert letter.open or (str(letter.error) == "too many are waiting" and self.queue < ROOMY)
+        elif able:
+            assert letter.error == Unavailable(min(model.circuits[name].left(now) for name in able))
         else:
             assert str(letter.error) == "no endpoint left to try"
 
@@ -203,11 +281,14 @@ class ProviderMachine(RuleBasedStateMachine):
 
     @rule(losing=st.booleans())
     def crash(self, losing: bool) -> None:
+        for circuit in self.model.circuits.values():
+            circuit.change(None)
         self.act(lambda: self.desk.rig.crash(losing=losing))
 
     @invariant()
     def no_slot_is_lost_doubled_or_idle(self) -> None:
         books, free, now = self.desk.books, self.free(), self.desk.clock()
+        passing = self.model.passing(now)
         counted = set(books.leases)
         assert counted >= set(self.held)
         assert all(lease.released for lease in counted - set(self.held))
@@ -217,11 +298,24 @@ class ProviderMachine(RuleBasedStateMachine):
             if name in self.model.serving:
                 line = books.desks[name].line
                 assert len(line) <= self.queue
-                assert name not in free or not any(reply.wanted(now) for reply in line)
+                assert name not in free & passing or not any(reply.wanted(now) for reply in line)
         if self.queue == ROOMY:
             for reply in self.asked:
                 if reply.wanted(now) and reply not in self.desk.rig.mail:
-                    assert self.model.choose(reply._message, free, now) is None
+                    lines = {name for name in self.model.serving if reply in books.desks[name].line}
+                    assert lines
+                    assert self.model.choose(reply._message, free & lines, now) is None
+
+    @invariant()
+    def breakers_are_as_the_rules_have_them(self) -> None:
+        now = self.desk.clock()
+        for name in self.model.serving:
+            circuit, breaker = self.model.circuits[name], self.desk.books.desks[name].breaker
+            rested = breaker.state is BreakerState.OPEN and breaker.left(now) == 0.0  # it finds out when it is asked
+            assert (BreakerState.HALF_OPEN if rested else breaker.state) is circuit.state(now)
+            assert breaker.probes == len(circuit.probes) <= circuit.rules.probes
+            if breaker.state is BreakerState.OPEN:
+                assert not self.desk.books.desks[name].line
 
     @invariant()
     def the_endpoints_are_those_configured_and_those_with_leases(self) -> None:

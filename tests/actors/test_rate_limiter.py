@@ -1,15 +1,14 @@
-"""Budgets per key: tables of what is admitted when, then anything at all."""
+"""Budgets per caller: tables of what is admitted when."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors import Admit, Crashed, Limits, Permit, RateBooks, RateLimited, RateLimiterActor, Tick
-from actors import rate_limiter as module
-from actors.testing import FakeReply, ManualClock, Rig, drain, grants
+from actors import Admit, Limits, Permit, RateBooks, RateLimited, RateLimiterActor, Tick
+from actors import rate_callers as module
+from actors.testing import FakeReply, ManualClock, drain, grants
 
 
 def limiter(limits: Limits, clock: ManualClock, books: RateBooks | None = None) -> RateLimiterActor:
@@ -116,7 +115,7 @@ def test_idle_keys_are_forgotten_by_the_tick() -> None:
     assert books.statistics().keys == 101
     clock.advance(1.0)
     drain(actor, [Tick()])
-    assert list(books.arrivals) == ["busy"]
+    assert list(books.callers.arrivals) == ["busy"]
     clock.advance(9.0)
     drain(actor, [Tick()])
     assert books.statistics().keys == 0
@@ -128,7 +127,7 @@ def test_a_busy_key_does_not_keep_idle_ones_from_being_forgotten() -> None:
     drain(actor, [Admit("busy"), Admit("idle"), *[Admit("busy")] * 10])
     clock.advance(2.0)
     drain(actor, [Tick()])
-    assert list(books.arrivals) == ["busy"]
+    assert list(books.callers.arrivals) == ["busy"]
 
 
 @pytest.mark.parametrize("start", [0.0, 1_234.567, 86_400.1, 1e6 + 0.1])
@@ -149,7 +148,7 @@ def test_the_number_of_keys_is_bounded_also_between_ticks(monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "MAX_KEYS", 10)
     books = RateBooks()
     drain(limiter(Limits(requests_per_minute=60), ManualClock(), books), [Admit(str(number)) for number in range(50)])
-    assert list(books.arrivals) == [str(number) for number in range(40, 50)]
+    assert list(books.callers.arrivals) == [str(number) for number in range(40, 50)]
 
 
 def test_lost_permits_are_found_and_counted() -> None:
@@ -192,82 +191,3 @@ def test_a_minute_never_admits_more_than_its_budget_and_who_waits_as_told_is_adm
     for index, start in enumerate(admitted):
         inside = [time for time in admitted[index:] if time < start + 60.0]
         assert len(inside) <= max(1.0, rate + burst) + rate + 1
-
-
-class LimiterMachine(RuleBasedStateMachine):
-    """Anything may happen in any order; the books stay exact."""
-
-    CONCURRENT = 3
-
-    @initialize(rate=st.sampled_from([None, 30.0, 600.0]), burst=st.integers(0, 3))
-    def begin(self, rate: float | None, burst: int) -> None:
-        self.clock, self.books = ManualClock(), RateBooks(ttl=1_000.0)
-        self.limits = Limits(requests_per_minute=rate, burst=burst, concurrent=self.CONCURRENT)
-        self.rig = Rig(lambda: RateLimiterActor(self.limits, self.books, self.clock), self.clock)
-        self.asked: list[FakeReply] = []
-        self.held: list[Permit] = []
-
-    def collect(self) -> None:
-        """Who was granted a permit holds it; nobody is answered in another way than these."""
-        for reply in [reply for reply in self.asked if not reply.open]:
-            self.asked.remove(reply)
-            if isinstance(reply.value, Permit):
-                self.held.append(reply.value)
-            else:
-                assert reply.left or isinstance(reply.error, RateLimited | Crashed)
-
-    @rule(key=st.sampled_from("abc"), cost=st.integers(0, 100))
-    def admit(self, key: str, cost: int) -> None:
-        self.asked.append(self.rig.ask(Admit(key, cost)))
-
-    @rule(data=st.data())
-    @precondition(lambda self: self.asked)
-    def leave(self, data: st.DataObject) -> None:
-        data.draw(st.sampled_from(self.asked)).leave()
-
-    @rule(data=st.data(), actual=st.integers(0, 50))
-    @precondition(lambda self: self.held)
-    def settle(self, data: st.DataObject, actual: int) -> None:
-        permit = data.draw(st.sampled_from(self.held))
-        self.held.remove(permit)
-        permit.settle(actual)
-        permit.release()
-
-    @rule()
-    @precondition(lambda self: self.rig.mail)
-    def turn(self) -> None:
-        self.rig.turn()
-        self.collect()
-
-    @rule(seconds=st.floats(0, 5))
-    def tick(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-        self.rig.tell(Tick())
-
-    @rule(losing=st.booleans())
-    def crash(self, losing: bool) -> None:
-        self.rig.crash(losing=losing)
-        self.collect()
-
-    @invariant()
-    def in_flight_is_what_is_held_or_on_its_way_back(self) -> None:
-        counted = set(self.books.permits)
-        assert counted >= set(self.held)
-        assert all(permit.released for permit in counted - set(self.held))
-        for key in "abc":
-            here = [permit for permit in counted if permit.key == key]
-            assert self.books.permits.count(key) == len(here) <= self.CONCURRENT
-
-    def teardown(self) -> None:
-        self.rig.drain()
-        self.collect()
-        for permit in self.held:
-            permit.release()
-        self.clock.advance(120.0)
-        self.rig.tell(Tick())
-        self.rig.drain()
-        end = self.books.statistics()
-        assert (end.in_flight, end.keys, end.cost_reserved, end.permits_lost) == (0, 0, 0, 0)
-
-
-TestLimiterMachine = LimiterMachine.TestCase

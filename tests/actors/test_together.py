@@ -13,10 +13,10 @@ import pytest
 from actors import (
     Admit,
     CacheActor,
+    CacheBooks,
     Crashed,
     Endpoint,
     Exchange,
-    Flights,
     Hit,
     Lead,
     Limits,
@@ -60,7 +60,7 @@ class House:
     def __init__(self, supervisor: Supervisor) -> None:
         clock = supervisor.clock
         self.supervisor = supervisor
-        self.rates, self.flights, self.registry = RateBooks(), Flights(), MetricsRegistry()
+        self.rates, self.flights, self.registry = RateBooks(), CacheBooks(), MetricsRegistry()
         self.books = ProviderBooks([Endpoint("a", slots=2), Endpoint("b", slots=1)])
         self.limiter: Ref[Any] = Ref(
             "limiter", lambda: fragile(RateLimiterActor(Limits(concurrent=40), self.rates, clock))

@@ -98,10 +98,10 @@ class Client:
 
 
 def weak(client: Client, request: pytest.FixtureRequest, **reasons: str) -> None:
-    """Says that a test may fail with engines that are not ours, and why."""
+    """Says that a test fails with engines that are not ours, and why; one that does not is news."""
     if (reason := reasons.get(client.engine)) is not None:
         client.weak = True
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
 
 
 async def make_client(engine: Any, **options: Any) -> AsyncIterator[Client]:

@@ -12,6 +12,8 @@ from ccproxy_sanic import errors
 from tests.contract.conftest import QUICK, Client, weak
 from tests.support.raw_server import CHUNKED_HEAD, RawServer, Wire, answer, chunked, saying, silent
 
+SLOWLY = 16_000_000  # bytes, which the peer takes in over a second: several times its write deadline
+
 
 async def test_first_byte_ends_the_wait_for_an_answer(client: Client) -> None:
     async with RawServer(silent) as server:
@@ -133,14 +135,14 @@ async def test_write_does_not_end_a_request_that_is_taken_slowly(
         reader = wire._reader
         taken = 0
         await reader.readuntil(b"\r\n\r\n")
-        while taken < 8_000_000:
+        while taken < SLOWLY:
             taken += len(await reader.read(1 << 20))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
         await wire.send(answer(b"thanks"))
 
     async with RawServer(script) as server:
         deadlines = msgspec.structs.replace(QUICK, write=0.25)
-        assert await client.fetch(server, body=b"x" * 8_000_000, deadlines=deadlines) == (200, b"thanks")
+        assert await client.fetch(server, body=b"x" * SLOWLY, deadlines=deadlines) == (200, b"thanks")
 
 
 async def test_connect_ends_the_wait_for_a_connection(client: Client) -> None:

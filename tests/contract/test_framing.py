@@ -99,12 +99,10 @@ async def test_the_answer_to_head_has_no_body_whatever_its_length_says(client: C
 async def test_a_connection_that_said_more_than_its_answer_is_not_used_again(
     client: Client, request: pytest.FixtureRequest, extra: bytes
 ) -> None:
-    weak(
-        client,
-        request,
-        httpx="httpcore 1.0.9 reuses it and takes the rest for the next answer's head",
-        aiohttp="aiohttp 3.14 takes the rest for the next answer's head, or refuses this one",
-    )
+    reasons = {"httpx": "httpcore 1.0.9 reuses it and takes the rest for the next answer's head"}
+    if not extra.startswith(b"HTTP/"):  # a second answer it sees, and closes
+        reasons["aiohttp"] = "aiohttp 3.14 takes the rest for the next answer's head, or refuses this one"
+    weak(client, request, **reasons)
     async with RawServer(saying(answer(TEXT) + extra)) as server:
         assert await client.fetch(server) == (200, TEXT)
         assert await client.fetch(server) == (200, TEXT)

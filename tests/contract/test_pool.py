@@ -64,16 +64,6 @@ async def test_no_more_idle_connections_are_kept_than_allowed(small: Client) -> 
         assert small.transport.statistics().closed == 4
 
 
-async def test_an_expired_connection_is_not_used(short_lived: Client) -> None:
-    async with RawServer(who) as server:
-        assert await short_lived.fetch(server, body=b"0") == (200, b"0")
-        assert await short_lived.fetch(server, body=b"0") == (200, b"0")
-        await asyncio.sleep(0.3)
-        assert await short_lived.fetch(server, body=b"0") == (200, b"1")
-        await asyncio.wait_for(server.wires[0].ended.wait(), 5)
-        assert short_lived.transport.statistics().idle == 1
-
-
 async def test_a_timer_that_goes_off_on_an_idle_connection_closes_it_when_it_has_expired(short_lived: Client) -> None:
     early = msgspec.structs.replace(QUICK, first_byte=0.1, idle=0.1)  # its timer outlives the exchange, and is re-armed
     async with RawServer(who) as server:

@@ -14,6 +14,12 @@ import pytest
 from tests.support.server_process import ServerProcess, serve
 
 APIS: Final = ("chat", "responses", "messages")
+# One server for many tests, and many of them are about a fault: each sees its own, and leaves nothing to the next.
+BY_ITSELF: Final = {
+    "PROVIDER_MAX_RETRIES": "0",
+    "CIRCUIT_BREAKER_FAILURE_THRESHOLD": "1000",
+    "CLIENT_RATE_LIMIT_ENABLED": "0",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,5 +41,5 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess
 @pytest.fixture(scope="module", params=APIS)
 def spoken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """The same, once for each API that the demo model speaks."""
-    with serve(tmp_path_factory.mktemp(request.param), {"CCPROXY_API": request.param}) as server:
+    with serve(tmp_path_factory.mktemp(request.param), {**BY_ITSELF, "CCPROXY_API": request.param}) as server:
         yield server

@@ -70,13 +70,18 @@ async def test_another_model_of_the_same_server_is_still_asked_in_chat() -> None
             assert text_of(events(response.content)) == "from chat"
 
 
-async def test_who_forces_chat_gets_the_refusal() -> None:
-    async with ScriptedUpstream(picky) as upstream:
+async def test_who_forces_chat_gets_no_reasoning_beside_tools() -> None:
+    """The other way that the refusal names."""
+
+    def strict(received: Received) -> Reply:
+        return text_stream("calm") if received.json().get("reasoning_effort") == "none" else picky(received)
+
+    async with ScriptedUpstream(strict) as upstream:
         async with serving(upstream.base_url, CCPROXY_API="chat") as proxy:
-            response = await proxy.post(message(model="gpt-5.6", tools=[TOOL]))
-            assert response.status_code == 400
-            assert "Function tools" in response.json()["error"]["message"]
-            assert len(upstream.requests) == 1
+            for _ in range(2):
+                response = await proxy.post(message(model="gpt-5.6", tools=[TOOL], stream=True))
+                assert text_of(events(response.content)) == "calm"
+            assert [received.target for received in upstream.requests] == ["/v1/chat/completions"] * 3
 
 
 async def test_a_server_that_refuses_both_is_asked_twice_only() -> None:

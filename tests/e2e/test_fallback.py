@@ -6,15 +6,19 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import routes
 from tests.support.proxy import Proxy, events, message, text_of
-from tests.support.routes import routed
 from tests.support.upstream import CUT, Received, Reply, ScriptedUpstream, delta, reply_json, sse, text_stream
 
+routed = partial(
+    routes.routed, PROVIDER_MAX_RETRIES="0"
+)  # exactly one upstream call a hop; test_retries has the others
 WHOLE = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "second"}, "finish_reason": "stop"}]}
 OVERFLOW = {"error": {"message": "This model's maximum context length is 8 tokens. However, you requested 9 tokens."}}
 ROLE = delta(role="assistant", content="")

@@ -38,6 +38,7 @@ OPTIONS: dict[str, str] = {
     "CCPROXY_API": "messages",
     "OPENAI_API_KEY": "sk-upstream-123",
     "BIG_MODEL_NAME": "claude-up",
+    "PROVIDER_MAX_RETRIES": "0",
 }
 
 

@@ -102,7 +102,8 @@ async def test_without_a_good_key_the_next_target_answers(code: int, tmp_path: P
 async def test_a_key_that_rests_is_used_all_the_same_where_there_is_nothing_else(tmp_path: Path) -> None:
     replies = [reply_json({"error": {"message": "slow down"}}, 429), reply_json(WHOLE)]
     async with ScriptedUpstream(replies) as a:
-        async with routed(tmp_path, {"a": {"base_url": a.base_url, "key_env": "K1"}}, K1="key-one-123456") as proxy:
+        settings = {"K1": "key-one-123456", "PROVIDER_MAX_RETRIES": "0"}
+        async with routed(tmp_path, {"a": {"base_url": a.base_url, "key_env": "K1"}}, **settings) as proxy:
             assert (await proxy.post()).status_code == 429
             assert (await proxy.post()).status_code == 200
 

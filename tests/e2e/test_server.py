@@ -9,6 +9,7 @@ from datetime import datetime
 import httpx
 import pytest
 
+from tests.support.metrics import page_of
 from tests.support.proxy import HELLO, message, serving
 from tests.support.upstream import ScriptedUpstream, reply_json
 
@@ -207,8 +208,8 @@ async def test_metrics_count_what_happened_and_reset() -> None:
     async with ScriptedUpstream([reply_json(COMPLETION)]) as upstream, serving(upstream.base_url) as proxy:
         await proxy.post()
         await proxy.post(b"{")
-        text = (await proxy.client.get("/metrics")).text
-        assert 'ccproxy_requests_total{path="/v1/messages",stream="false",status="200",outcome="ok"} 1' in text
+        page = await page_of(proxy.client)
+        assert page("ccproxy_requests_total", path="/v1/messages", stream="false", status="200", outcome="ok") == 1
         totals = (await proxy.client.get("/v1/metrics")).json()["performance"]
         assert totals["requests"] == 2
         assert totals["by_outcome"] == {"ok": 1, "client_fault": 1}

@@ -41,7 +41,7 @@ async def ask_twice(
     **body: object,
 ) -> tuple[list[httpx.Response], int]:
     """Two equal requests at the same time; the answers, and how often the upstream was asked."""
-    settings = {"CCPROXY_AUTH_TOKENS": tokens} if tokens else {}
+    settings = {"PROVIDER_MAX_RETRIES": "0"} | ({"CCPROXY_AUTH_TOKENS": tokens} if tokens else {})
     async with ScriptedUpstream(script) as upstream, serving(upstream.base_url, **settings) as proxy:
         asking = [asyncio.ensure_future(proxy.post(message(**body), headers=headers)) for headers in (first, second)]
         await upstream.until(open=wait_for)

@@ -56,7 +56,7 @@ async def test_events_arrive_as_they_are_made() -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_refusal_before_content_is_an_http_status(status: int, answered: int, kind: str, stream: bool) -> None:
     script = reply_json(ERROR, status, retry_after="7")
-    async with ScriptedUpstream([script]) as upstream, serving(upstream.base_url) as proxy:
+    async with ScriptedUpstream([script]) as upstream, serving(upstream.base_url, PROVIDER_MAX_RETRIES="0") as proxy:
         response = await proxy.post(message(stream=stream))
         assert (response.status_code, response.json()["error"]["type"]) == (answered, kind)
         assert len(upstream.requests) == 1

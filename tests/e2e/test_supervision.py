@@ -24,7 +24,9 @@ async def crash(proxy: Proxy, name: str, times: int = 1) -> None:
 async def test_any_actor_may_crash_under_an_open_stream(name: str) -> None:
     gate = asyncio.Event()
     async with ScriptedUpstream([[gate, *text_stream("x")]]) as upstream:
-        async with serving(upstream.base_url, CCPROXY_UPSTREAM_SLOTS="1", CCPROXY_MAX_CONCURRENT="2") as proxy:
+        async with serving(
+            upstream.base_url, CCPROXY_UPSTREAM_SLOTS="1", CCPROXY_MAX_CONCURRENT="2", CCPROXY_QUEUE_WAIT="0"
+        ) as proxy:
             first, second = (asyncio.ensure_future(proxy.post(message(stream=True))) for _ in range(2))
             await upstream.until(open=1)
             while len(proxy.runtime.active) < 2:

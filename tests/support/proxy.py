@@ -27,6 +27,7 @@ Sanic.test_mode = True  # its touch-up rewrites methods once per process; in tes
 DEFAULTS = {
     "LOG_FILE_PATH": "",
     "ERROR_LOG_FILE_PATH": "",
+    "ERROR_TRACKING_FILE": "",
     "LOG_LEVEL": "CRITICAL",
     "CCPROXY_GRACE": "1",
     "CCPROXY_DEMO_PACE": "0",

@@ -345,3 +345,33 @@ def _until(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+def test_a_flood_of_other_work_does_not_keep_lines_waiting() -> None:
+    screen = io.StringIO()
+    writer = LogWriter(settings(), stream=screen)
+    writer.start()
+    done: list[int] = []
+    for number in range(2_000):
+        assert writer.later(lambda number=number: done.append(number))
+    writer.exchange(exchange(1))
+    _until(lambda: "req_1" in screen.getvalue())
+    assert len(done) < 2_000
+    assert writer.stop()
+    assert done == list(range(2_000))
+    assert not writer.later(lambda: None)
+
+
+def test_work_that_fails_is_counted_and_the_thread_goes_on() -> None:
+    screen = io.StringIO()
+    writer = LogWriter(settings(), stream=screen)
+    writer.start()
+
+    def fail() -> None:
+        raise RuntimeError
+
+    writer.later(fail)
+    _until(lambda: writer.statistics().failed == 1)
+    writer.exchange(exchange(1))
+    assert writer.stop()
+    assert "req_1" in screen.getvalue()

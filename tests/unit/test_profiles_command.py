@@ -230,7 +230,7 @@ def test_the_pages_are_what_the_tables_say() -> None:
         from write_docs import pages
     finally:
         sys.path.pop(0)
-    assert {path.name for path in pages()} == {"settings.md", "adjustments.md", "profiles.md"}
+    assert {path.name for path in pages()} == {"settings.md", "adjustments.md", "profiles.md", "metrics.md"}
     for path, text in pages().items():
         assert path.read_text("utf-8") == text, "run: python scripts/write_docs.py"
     assert "| `mid_system` |" in (ROOT / "docs" / "profiles.md").read_text("utf-8")

@@ -14,12 +14,13 @@ from ccproxy_sanic.pipeline.house import House
 from ccproxy_sanic.pipeline.report import report
 
 RENAMED = {"route": "rule"}
+OWN = ("caller", "status", "outcome", "error_type", "duration_s", "retries", "overhead_s")  # of no field of the context
 
 
-def told(ctx: RequestContext, error_type: str | None = None) -> Exchange:
+def told(ctx: RequestContext, error_type: str | None = None, outcome: str = "house_fault") -> Exchange:
     events: list[Exchange] = []
     house = SimpleNamespace(metrics=SimpleNamespace(tell=events.append), timer=lambda: 12.5)
-    report(cast(House, house), ctx, 529, "house_fault", error_type)
+    report(cast(House, house), ctx, 529, outcome, error_type)
     [event] = events
     return event
 
@@ -33,7 +34,7 @@ def test_each_field_of_the_event_is_the_contexts_field_of_that_name() -> None:
     values |= {"caller": Caller("ann", "key"), "first_content_s": 0.1, "began": 10.0, "shared": False}
     ctx = RequestContext(**values)
     event = msgspec.structs.asdict(told(ctx, "overloaded_error"))
-    given = {name: event.pop(name) for name in ("caller", "status", "outcome", "error_type", "duration_s", "retries")}
+    given = {name: event.pop(name) for name in OWN}
     assert given == {
         "caller": "ann",
         "status": 529,
@@ -41,6 +42,7 @@ def test_each_field_of_the_event_is_the_contexts_field_of_that_name() -> None:
         "error_type": "overloaded_error",
         "duration_s": 2.5,
         "retries": 1,
+        "overhead_s": None,
     }
     assert event == {name: getattr(ctx, RENAMED.get(name, name)) for name in event}
 
@@ -48,3 +50,12 @@ def test_each_field_of_the_event_is_the_contexts_field_of_that_name() -> None:
 @pytest.mark.parametrize(("hops", "retries"), [((), 0), (("a",), 0), (("a", "b", "a"), 2)])
 def test_every_upstream_but_the_first_is_a_retry(hops: tuple[str, ...], retries: int) -> None:
     assert told(RequestContext("r", "/p", 0.0, 0.0, Caller("ann", "key"), hops=hops)).retries == retries
+
+
+def test_our_own_time_is_what_was_not_waiting() -> None:
+    ctx = RequestContext("r", "/p", 0.0, 10.0, Caller("ann", "key"), queue_s=0.25, upstream_s=0.5, flow_s=1.0)
+    assert told(ctx, outcome="ok").overhead_s == 0.75
+    assert told(ctx, outcome="client_closed").overhead_s is None  # the upstream may have gone on alone
+    ctx.upstream_s = 0.0
+    assert told(ctx, outcome="ok").overhead_s is None
+    assert told(ctx, outcome="ok").upstream_s is None

@@ -210,3 +210,15 @@ def test_service_tier(upstream: str | None, ours: str | None) -> None:
 
 def test_a_number_too_large_to_be_one_counts_as_none() -> None:
     assert usage.read({"prompt_tokens": float("inf"), "completion_tokens": float("nan")}, None).input_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "usd"),
+    [(0.25, 0.25), (0, 0.0), (3, 3.0), (None, None), (-1.0, None), (True, None), ("0.25", None), (1e9, None)],
+)
+def test_an_upstream_that_says_what_it_costs_is_believed_within_reason(said: Any, usd: float | None) -> None:
+    counts = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11, "cost": said}
+    whole = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}]}
+    assert to_message(json.dumps(whole | {"usage": counts}).encode(), spec()).usage.cost == usd
+    assert usage.read(counts, None).cost == usage.read_responses(counts, None).cost == usd
+    assert "cost" not in both({"content": "a"}, {"finish_reason": "stop"}, {"usage": counts})["usage"]

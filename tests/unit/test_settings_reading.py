@@ -298,12 +298,6 @@ def test_the_rate_limit_is_off_until_somebody_sets_it(given_names: dict[str, str
     assert bool(settings.warnings) is ("RATE_LIMIT_BURST" in given_names)
 
 
-def test_several_processes_are_warned_about_and_one_is_used() -> None:
-    settings = load({"WEB_CONCURRENCY": "4"})
-    assert settings.web_concurrency == 1
-    assert settings.warnings == ("WEB_CONCURRENCY=4: serving with several processes comes later, 1 is used",)
-
-
 def test_our_certificate_file_goes_before_the_usual_one(tmp_path: Path) -> None:
     ours, usual = tmp_path / "ours.pem", tmp_path / "usual.pem"
     ours.touch()
@@ -317,8 +311,8 @@ def test_a_folder_where_nothing_can_be_written_costs_the_default_logs_only(
 ) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)
     settings = load({})
-    assert (settings.log_file_path, settings.error_log_file_path) == (None, None)
-    assert len(settings.warnings) == 2
+    assert (settings.log_file_path, settings.error_log_file_path, settings.error_tracking_file) == (None, None, None)
+    assert len(settings.warnings) == 3
     assert list(faults({"LOG_FILE_PATH": "log.jsonl"})) == ["LOG_FILE_PATH"]
 
 

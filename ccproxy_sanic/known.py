@@ -1,0 +1,101 @@
+"""Requests whose answers are kept, by their bytes.
+
+Rule: it only remembers.  A request that came byte for byte before, its head too, has passed every check that depends on
+nothing else, so where its answer is still kept that is given at once: without reading, translating or asking an actor
+(the rest of what a hit costs is Sanic's).  What is held of requests, credentials too, never leaves it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from copy import copy
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from ccproxy_sanic.context import RequestContext, new_id
+from ccproxy_sanic.relay import Ready
+
+MOST: Final = 1_000  # requests
+LARGEST: Final = 16 << 10  # bytes of one, head and body: a larger one costs enough to be read that this would not show
+
+
+class KnownStatistics(msgspec.Struct, frozen=True):
+    """``asked``: requests that were looked for, which are those that are not too large."""
+
+    requests: int
+    most: int
+    asked: int
+    hits: int
+
+
+class _Seen(NamedTuple):
+    """``kept`` is the cache's handle to the answer; ``ctx`` is what each such request's context begins as, ``lines``
+    are its answer's, with a place for the age."""
+
+    kept: Any
+    ctx: RequestContext
+    lines: bytes
+
+
+class Known:
+    """At most ``most`` requests; 0: none, every request goes the whole way."""
+
+    def __init__(self, most: int, clock: Callable[[], float], timer: Callable[[], float]) -> None:
+        self._most, self._clock, self._timer = most, clock, timer
+        # Python's own hash is salted, and an equal hash is followed by a look at all bytes: a digest that could stand
+        # for them costs six times as much.  The first noted stands first.
+        self._seen: OrderedDict[tuple[bytes, bytes], _Seen] = OrderedDict()
+        self._asked = self._hits = 0
+
+    def __repr__(self) -> str:
+        return f"<Known {len(self._seen)}/{self._most} requests>"
+
+    def statistics(self) -> KnownStatistics:
+        return KnownStatistics(len(self._seen), self._most, self._asked, self._hits)
+
+    def find(self, head: bytes, body: bytes) -> tuple[RequestContext, Ready] | None:
+        """The request's context, as it is in the end, and its answer."""
+        if not self._seen or len(body) > LARGEST:
+            return None
+        self._asked += 1
+        seen = self._seen.get((head, body))
+        if seen is None:
+            return None
+        kept, known, lines = seen
+        now = self._clock()
+        if not kept.use(now):
+            del self._seen[head, body]
+            return None
+        self._hits += 1
+        # a ninth of the time of a new one; every struct of msgspec has it
+        ctx: RequestContext = known.__copy__()  # type: ignore[attr-defined]
+        ctx.request_id = new_id("req_")
+        ctx.started, ctx.began = now, self._timer()
+        ctx.cache_age = int(now - kept.stored_at)
+        return ctx, Ready(ctx.request_id, lines % ctx.cache_age, kept.value.message)
+
+    def note(self, head: bytes, body: bytes, ctx: RequestContext) -> None:
+        """``ctx`` is of a request that was answered with what is kept, and has come to its end."""
+        if not self._most or ctx.kept is None or len(head) + len(body) > LARGEST:
+            return
+        if (head, body) not in self._seen and len(self._seen) >= self._most:
+            self._seen.popitem(last=False)
+        known = copy(ctx)
+        known.queue_s = known.translate_s = 0.0
+        known.kept = None
+        known.bytes_out = len(ctx.kept.value.message)
+        self._seen[head, body] = _Seen(ctx.kept, known, _lines(known))
+
+    def clear(self) -> None:
+        self._seen.clear()
+        self._asked = self._hits = 0
+
+
+def _lines(ctx: RequestContext) -> bytes:
+    """The lines of a hit's answer, with a place for its age."""
+    told = {"server-timing": ctx.server_timing(), **ctx.account()}
+    del told["x-ccproxy-cache"]
+    lines = b"".join(f"{name}: {value}\r\n".encode() for name, value in told.items())
+    return lines.replace(b"%", b"%%") + b"x-ccproxy-cache: hit; age=%d\r\n"

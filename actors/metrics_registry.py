@@ -137,6 +137,7 @@ class MetricsRegistry:
         # A request finds its row by one look; rows are brought to the counters when somebody looks at those.
         self._rows: dict[tuple[object, ...], _Row] = {}
         self._known_codes: dict[str, Cell[int]] = {}
+        self._known_results: dict[str, Cell[int]] = {}
         self._newest: deque[float] = deque(maxlen=NEWEST)
         self._queues, self._firsts = self._queue.cell(), self._first.cell()
 
@@ -187,7 +188,7 @@ class MetricsRegistry:
         if e.shared:
             self._shared.cell().value += 1
         if e.cache:
-            self._cached.cell(self._results(e.cache)).value += 1
+            (self._known_results.get(e.cache) or self._result(e.cache)).value += 1
         if e.output_tokens or e.input_tokens:
             if row.rate is None and e.cost_usd is None:
                 row.unpriced += 1
@@ -258,6 +259,13 @@ class MetricsRegistry:
         cell = self._adjusted.cell(name)
         if name == code:
             self._known_codes[code] = cell
+        return cell
+
+    def _result(self, word: str) -> Cell[int]:
+        name = self._results(word)
+        cell = self._cached.cell(name)
+        if name == word:
+            self._known_results[word] = cell
         return cell
 
     def _bring(self) -> None:

@@ -110,7 +110,8 @@ class RateBooks:
                 book.tally.share(on)
 
     def claims(self, now: float) -> tuple[Claim, ...]:
-        """What this process does under each limited key; counting begins anew."""
+        """What this process does under each limited key; counting begins anew, and goes on from now on."""
+        self.share()
         all_of_them = [(book, self._claim_at(book)) for book in self.upstreams.values()]
         claims = [claim for book, claim in all_of_them if book.limited]
         if self.callers.limited:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Container
-from typing import Final, NamedTuple
+from typing import Final
 
-from actors.rate_messages import Budget, Kind, Limits, Permit
+from actors.rate_messages import Budget, Limits, Pace, Permit
 from actors.rate_share import Tally
 from actors.rate_window import MINUTE, ROUNDING, given_back
 
@@ -19,22 +19,13 @@ from actors.rate_window import MINUTE, ROUNDING, given_back
 MAX_KEYS: Final = 100_000
 
 
-class Pace(NamedTuple):
-    """``interval`` between two requests; how far ahead of now an arrival time may lie for one more to conform; what a
-    rested caller has."""
-
-    interval: float
-    tolerance: float
-    budget: float
-
-
 def _pace(limits: Limits, part: float) -> Pace:
     """The pace of this ``part`` of the limit."""
     if limits.requests_per_minute is None:
         return Pace(0.0, 0.0, 0.0)
     rate = limits.requests_per_minute * part
-    budget, interval = max(1.0, rate + limits.burst * part), MINUTE / rate
-    return Pace(interval, (budget - 1.0) * interval, budget)
+    whole, interval = max(1.0, rate + limits.burst * part), MINUTE / rate
+    return Pace(interval, (whole - 1.0) * interval, whole)
 
 
 class Callers:
@@ -101,7 +92,7 @@ class Callers:
         self.arrivals.move_to_end(key)
         if len(self.arrivals) > MAX_KEYS:
             self.arrivals.popitem(last=False)
-        permit.budget = self._budget(key, pace, now)
+        permit.left = pace, mark - now
 
     def give_back(self, permit: Permit, now: float) -> None:
         if permit.arrival is None:
@@ -114,12 +105,7 @@ class Callers:
 
     def budgets(self, key: str, now: float) -> tuple[Budget, ...]:
         pace = self._whole if self._in_force(key, now) else self._even
-        return (self._budget(key, pace, now),) if pace.interval else ()
-
-    def _budget(self, key: str, pace: Pace, now: float) -> Budget:
-        debt = max(0.0, self.arrivals.get(key, now) - now)
-        remaining = int((pace.tolerance - debt + ROUNDING) / pace.interval + 1.0) if debt <= pace.tolerance else 0
-        return Budget(Kind.REQUESTS, int(pace.budget), remaining, debt)
+        return (pace.budget(max(0.0, self.arrivals.get(key, now) - now)),) if pace.interval else ()
 
     def share(self, on: bool) -> None:
         self.sharing = on

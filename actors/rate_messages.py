@@ -15,13 +15,14 @@ one: with its even part it could begin what another process has been allotted al
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from actors.kernel import Mailbox
 from actors.lease import Lease
 from actors.messages import Query, Refused
+from actors.rate_window import ROUNDING
 
 if TYPE_CHECKING:
     from actors.rate_upstreams import Upstream
@@ -92,6 +93,20 @@ class Budget(msgspec.Struct, frozen=True):
     reset: float
 
 
+class Pace(NamedTuple):
+    """A budget of requests that fills evenly: seconds of ``interval`` between two; how far ahead of now a theoretical
+    arrival time may lie for one more to conform (``tolerance``); how many a rested caller has (``whole``)."""
+
+    interval: float
+    tolerance: float
+    whole: float
+
+    def budget(self, debt: float) -> Budget:
+        """What is left when the arrival time lies ``debt`` seconds ahead."""
+        spare = self.tolerance - debt + ROUNDING
+        return Budget(Kind.REQUESTS, int(self.whole), int(spare / self.interval) + 1 if spare >= 0 else 0, debt)
+
+
 class RateLimited(Refused):
     """Over budget; ``retry_after`` seconds from now there is room for one more request.
 
@@ -109,16 +124,15 @@ class Permit(Lease):
     """One admitted request.
 
     ``cost`` is the estimate it came with, in tokens.  ``upstream`` is where it is charged ("": nowhere), the first of
-    its upstreams with room; ``barred`` are those of its upstreams that had none.  ``budget`` is what its caller has
-    left, where callers have a limit per minute.
+    its upstreams with room; ``barred`` are those of its upstreams that had none.
     """
 
-    __slots__ = ("arrival", "barred", "book", "bucket", "budget", "called", "cost", "number", "pace", "tokens")
+    __slots__ = ("arrival", "barred", "book", "bucket", "called", "cost", "left", "number", "pace", "tokens")
     key: str
     cost: int
     barred: frozenset[str]
-    budget: Budget | None
     called: bool  # whether the upstream it is charged at has been called; all below is for the limiter
+    left: tuple[Pace, float] | None  # what its caller has; None where callers have no limit per minute
     arrival: tuple[float, float] | None  # its caller's theoretical arrival time with it, and by how much it moved that
     book: Upstream | None  # where it is charged; the rest is set with it
     bucket: Bucket
@@ -130,12 +144,17 @@ class Permit(Lease):
         super().__init__(key, owner)
         self.cost = cost
         self.barred = NOBODY
-        self.budget = self.arrival = self.book = None
+        self.left = self.arrival = self.book = None
         self.called = False
 
     @property
     def upstream(self) -> str:
         return self.book.name if self.book is not None else ""
+
+    @property
+    def budget(self) -> Budget | None:
+        """What its caller had left with it, where callers have a limit per minute."""
+        return None if self.left is None else self.left[0].budget(self.left[1])
 
     def used(self, upstream: str) -> None:
         """``upstream`` is about to be called.  To be said of every call: each counts as a request there, and the tokens

@@ -44,9 +44,6 @@ class Line:
     def __init__(self) -> None:
         self._callers: OrderedDict[str, Places] = OrderedDict()  # never an empty deque
 
-    def __len__(self) -> int:
-        return sum(map(len, self._callers.values()))
-
     def __iter__(self) -> Iterator[Waiter]:
         for places in self._callers.values():
             yield from places
@@ -93,12 +90,10 @@ class Line:
                 tokens += waiter.tokens
         return number, tokens
 
-    def sweep(self) -> int:
-        """Forget who has gone; how many."""
-        before = len(self)
+    def sweep(self) -> None:
+        """Forget who has gone."""
         kept = ((key, deque(w for w in places if not w.gone)) for key, places in self._callers.items())
         self._callers = OrderedDict((key, places) for key, places in kept if places)
-        return before - len(self)
 
 
 class Room:

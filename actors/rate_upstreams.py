@@ -6,7 +6,12 @@ Limits adapt (original.md 1.6, as corrected by the issue).  A 429 lowers a limit
 yet, to 80 % of what the last minute held; never under the floor.  A 429 to a call that was charged before the limits
 were last lowered says nothing new and lowers nothing: twenty calls at once are one lesson.  Ten successes without a 429
 between them (other faults say nothing about limits) raise it by 10 %, up to what is configured.  A limit that nobody
-configured grows on; when it is twice what the upstream bore when it last complained, it is forgotten.
+configured grows on, and is forgotten: when it is twice what the upstream bore when it last complained, or when it has
+not complained for five minutes.
+
+The floor of requests is a number, and so is that of tokens where they are configured.  Where nobody has said what a
+minute may hold, it is the tokens of as many requests as the floor of those: three large requests in a minute, one of
+which is refused, show no limit of tokens that the fourth would have to wait a minute for.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ LOWER: Final = 0.8
 RAISE: Final = 1.1
 ROW: Final = 10  # successes that raise a limit
 FORGET: Final = 2.0  # times what it bore
+FORGET_AFTER: Final = 300.0  # seconds without a 429
 FLOOR_REQUESTS: Final = 10.0
 FLOOR_TOKENS: Final = 1000.0
 LONGEST_PAUSE: Final = 600.0  # seconds; what an upstream asks for beyond that is tried anyway
@@ -41,9 +47,14 @@ class Level:
         self._floor = floor / processes if self._cap is None else min(floor / processes, self._cap)
         self._bore = 0.0
 
-    def lower(self, observed: int) -> None:
-        self.limit = max(self._floor, LOWER * (observed if self.limit is None else self.limit))
-        self._bore = max(self._floor, observed)
+    def lower(self, observed: int, need: float = 0.0) -> None:
+        """``need`` is what the floor of requests takes: the floor of a limit that nobody configured."""
+        floor = max(self._floor, need) if self._cap is None else self._floor
+        self._bore = max(floor, observed)
+        if self.limit is None:
+            self.limit = max(floor, LOWER * observed)
+        else:
+            self.limit = max(min(floor, self.limit), LOWER * self.limit)
 
     def grow(self) -> None:
         if self.limit is None:
@@ -52,6 +63,11 @@ class Level:
         if self._cap is not None:
             self.limit = min(self.limit, self._cap)
         elif self.limit >= FORGET * self._bore:
+            self.limit = None
+
+    def forget(self) -> None:
+        """What was learned; not what is configured."""
+        if self._cap is None:
             self.limit = None
 
 
@@ -75,6 +91,7 @@ class Upstream:
 
     __slots__ = (
         "_burst",
+        "_complained",
         "_limits",
         "_processes",
         "_row",
@@ -98,6 +115,7 @@ class Upstream:
         self.arrival = 0.0  # theoretical arrival time: when the even pace is whole again
         self.pause = 0.0  # until then
         self.ratio = 1.0
+        self._complained = float("-inf")  # the newest 429
         self.learnt = 0  # charges up to this number have been heard of
         self.throttled = self._row = 0
         self._burst = limits.burst / processes
@@ -208,17 +226,26 @@ class Upstream:
                 self.requests.grow()
                 self.tokens.grow()
 
-    def complained(self, number: int, newest: int, retry_after: float | None, now: float) -> None:
-        """A 429 to the charge of this ``number``; ``newest`` is the highest so far."""
+    def complained(self, permit: Permit, newest: int, retry_after: float | None, now: float) -> bool:
+        """A 429 to what ``permit`` was charged for last; ``newest`` is the highest number of a charge so far.
+
+        Whether anybody may have to wait longer than before.
+        """
         self.throttled += 1
         self._row = 0
-        if retry_after is not None and retry_after > 0:
-            self.pause = max(self.pause, now + min(retry_after, LONGEST_PAUSE))
-        if self._limits.adaptive and number > self.learnt:
-            self.learnt = newest
-            self.window.expire(now)
-            self.requests.lower(self.window.requests)
-            self.tokens.lower(self.window.tokens)
+        self._complained = now
+        until = now + min(retry_after or 0.0, LONGEST_PAUSE)
+        if longer := until > max(self.pause, now):
+            self.pause = until
+        if not self._limits.adaptive or permit.number <= self.learnt:
+            return longer
+        self.learnt = newest
+        window = self.window
+        window.expire(now)
+        size = max(permit.tokens, window.tokens / max(1, window.requests))
+        self.requests.lower(window.requests)
+        self.tokens.lower(window.tokens, FLOOR_REQUESTS / self._processes * size)
+        return True
 
     # -- what is to be seen
 
@@ -256,3 +283,6 @@ class Upstream:
         self.window.expire(now)
         if now >= self.pause:
             self.pause = 0.0
+        if now >= self._complained + FORGET_AFTER:
+            self.requests.forget()
+            self.tokens.forget()

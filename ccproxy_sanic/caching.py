@@ -26,8 +26,8 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]]
 
 
 class Caching:
-    """``known`` is there from :meth:`begin` on and ``hits`` from :meth:`serve` on; ``second`` where there is a URL,
-    ``warmup`` where it is wanted."""
+    """``known`` and ``hits`` are there from :meth:`serve` on; ``second`` where there is a URL, ``warmup`` where it is
+    wanted."""
 
     known: Known
     hits: Hits
@@ -42,9 +42,6 @@ class Caching:
     def begin(self, clock: Callable[[], float], spawn: Spawn) -> None:
         """Before the first actor is made.  Raises ValueError for a URL that names no server."""
         settings = self._settings
-        # Where callers have limits each request asks the limiter: who is above them gets no hit either.
-        limited = settings.rate_limit_per_minute is not None or settings.max_concurrent is not None
-        self.known = Known(0 if limited else MOST, clock, time.perf_counter)
         self.books.forget(clock())
         self.books.renew()
         if url := settings.cache_url or settings.redis_url:
@@ -58,6 +55,9 @@ class Caching:
         """When everything else runs; ``first``: this process is the one of all workers that saves files."""
         settings = self._settings
         self.hits = Hits(house)
+        # Where callers have limits each request asks the limiter: who is above them gets no hit either.
+        limited = settings.rate_limit_per_minute is not None or settings.max_concurrent is not None
+        self.known = Known(0 if limited else MOST, house.clock, house.timer, self.hits.event_of)
         house.second = self.second
         if self.second is not None:
             self.second.open()

@@ -20,6 +20,7 @@ from typing import Any, Final, TextIO
 import msgspec
 
 from ccproxy_sanic import __version__, catalog, lessons, profiles_command, settings_workers
+from ccproxy_sanic.columns import aligned
 from ccproxy_sanic.listening import bind
 from ccproxy_sanic.masking import Secret, mask
 from ccproxy_sanic.ops import neighbour
@@ -89,6 +90,8 @@ def _value(setting: Setting, value: Any) -> str:
         return f"*** ({', '.join(token.name for token in value)})" if isinstance(value, tuple) else "***"
     if isinstance(value, bool):
         return "1" if value else "0"
+    if isinstance(value, tuple):
+        return mask(",".join(map(str, value)))
     if isinstance(value, dict):
         return mask(",".join(f"{client}={upstream}" for client, upstream in value.items()))
     return f"{value:g}" if isinstance(value, float) else mask(str(value))
@@ -100,7 +103,8 @@ def table(report: Report) -> str:
     for title, settings in SECTIONS.items():
         rows = [setting for setting in settings if setting.name in report.values and not setting.elsewhere]
         if rows:
-            lines += [title, *(_row(setting, report) for setting in rows), ""]
+            cells = [(f"  {row.name}", _value(row, report.values[row.name]), report.sources[row.name]) for row in rows]
+            lines += [title, *aligned(cells), ""]
     if report.settings is not None:
         lines += _ways(report.settings)
     return "\n".join(lines)
@@ -116,10 +120,6 @@ def _ways(settings: Settings) -> list[str]:
         lines.append(f"{which} go to {where}, {'with' if upstream.api_key else 'without'} a key")
     lines += settings_workers.remarks(settings.web_concurrency, settings.redis_url is not None)
     return lines + settings.network.remarks(settings.base_urls)
-
-
-def _row(setting: Setting, report: Report) -> str:
-    return f"  {setting.name:<27} {_value(setting, report.values[setting.name]):<40} {report.sources[setting.name]}"
 
 
 def check(environ: Mapping[str, str], out: TextIO) -> int:

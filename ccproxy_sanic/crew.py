@@ -50,10 +50,10 @@ class Crew:
 
     async def end(self) -> None:
         self.siblings.leave()
-        if self._sharing is not None:
+        if self._quotas is not None and self._sharing is not None:
+            self._quotas.stop()
             self._sharing.cancel()
             await asyncio.wait({self._sharing})
-        if self._quotas is not None:
             await self._quotas.aclose()
 
     def quotas(self) -> QuotaStatistics | None:

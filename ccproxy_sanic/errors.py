@@ -41,13 +41,15 @@ class ProxyError(Exception):
     ``status`` and ``type`` are class data; a subclass that carries an upstream's answer sets them per instance.
     ``retry_after`` is in seconds; ``should_retry`` becomes ``x-should-retry`` (None leaves it to the client);
     ``details`` becomes ``error.details``; ``provider`` is who answered behind an upstream that asks others, if it says
-    so: ``provider``, ``provider_message`` and ``provider_code`` of ``error`` (original.md behaviour 42).
+    so: ``provider``, ``provider_message`` and ``provider_code`` of ``error`` (original.md behaviour 42); ``asked_wait``
+    are the seconds for which an upstream asked to be left alone, also where this client is told less.
     """
 
     status: int = 500
     type: str = "api_error"
     closes: ClassVar[bool] = False  # whether the client's connection is closed after the answer
     provider: dict[str, Any] | None = None
+    asked_wait: float | None = None
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """What the parent and its workers say to each other, over one socket pair each.
 
-Rule: a frame is four bytes of length and one message; what doesn't fit that ends the connection, and with it the worker.
+Rule: a frame is four bytes of length and one message; what is no frame ends the connection, and with it the worker.
 The parent looks into no body: what is asked and answered is the workers' own affair.
 """
 

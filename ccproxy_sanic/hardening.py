@@ -29,8 +29,9 @@ _KNOWN_MAX: Final = 4096
 
 def check_head(head: bytes, method: str, version: str, headers: Any) -> None:
     """Raise BadRequest for a head that another server on the way could read differently."""
-    ends = head.count(b"\r\n")  # counting is ten times as fast as a search for a CR or LF that stands alone
-    if b"\0" in head or head.count(b"\r") != ends or head.count(b"\n") != ends:
+    # Counting is ten times as fast as a search for a CR or LF that stands alone, and one count of all three is enough:
+    # whatever is no part of a line's end makes it more than two for each.
+    if len(head) - len(head.translate(None, b"\r\n\0")) != 2 * head.count(b"\r\n"):
         raise BadRequest("bad control characters in the request head")
     if method not in _METHODS and not _METHOD.fullmatch(method):
         raise BadRequest("bad request method")

@@ -36,8 +36,8 @@ def open_to_workers(sock: socket.socket) -> None:
 def beside(sock: socket.socket) -> socket.socket:
     """A worker's own socket on the address of its parent's; where the system would not deal them out fairly, the same.
 
-    On one socket, whoever wakes first takes all that wait: of 64 connections one of two workers got 38 to 61.  Dealt out,
-    it is 32 to 43, and those of a worker that is gone go to the others at once (docs/scale.md).
+    On one socket, whoever wakes first takes all that wait: of 64 connections one of two workers got 38 to 61.  Dealt
+    out, it is 32 to 43, and those of a worker that is gone go to the others at once (docs/adr/0004).
     """
     if not DEALS:
         return sock

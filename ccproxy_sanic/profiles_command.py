@@ -16,11 +16,14 @@ from ccproxy_sanic.columns import aligned
 from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.lessons import LASTS, Lesson, Lessons, plain
 from ccproxy_sanic.masking import mask
-from ccproxy_sanic.profiles import Catalog, resolve, select
+from ccproxy_sanic.profiles import Catalog, Profile, resolve, select
 from ccproxy_sanic.profiles.resolver import Layer, host_of
 from ccproxy_sanic.profiles.switches import spelled
+from ccproxy_sanic.translate import passthrough_body
+from ccproxy_sanic.translate.adjustments import Adjustment
 from ccproxy_sanic.translate.request import to_chat
-from ccproxy_sanic.wire import openai_chat
+from ccproxy_sanic.translate.responses_request import to_responses
+from ccproxy_sanic.wire import openai_chat, openai_responses
 from ccproxy_sanic.wire.anthropic import decode_request
 
 FAULTY: Final = 2
@@ -40,6 +43,7 @@ EXAMPLE: Final[Mapping[str, Any]] = {
     "tool_choice": {"type": "auto"},
     "messages": [{"role": "user", "content": "How is the weather in Paris?"}],
 }
+_PATHS: Final = {"chat": "/chat/completions", "responses": "/responses", "messages": "/messages"}
 _HEADINGS: Final = ("NAME", "PLATFORM", "FILE", "HOSTS")
 _LEARNED: Final = ("UPSTREAM", "MODEL", "REFUSED", "SINCE", "FOR", "SO")
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -138,16 +142,30 @@ def _why(base_url: str, name: str, forced: str | None, catalog: Catalog) -> str:
 
 def _example(base_url: str, model: str, forced: str | None, catalog: Catalog, book: Lessons) -> list[str]:
     asked = msgspec.json.encode({"model": model, **EXAMPLE})
-    lines = ["For this request", _indented(asked), "", "this is sent to /chat/completions"]
     profile = book.applied(base_url, model, resolve(base_url, model, forced, catalog))
+    lines = ["For this request", _indented(asked), "", f"this is sent to {_PATHS[profile.api]}"]
     try:
-        done = to_chat(decode_request(asked), model=model, profile=profile, session="example")
+        body, adjustments = _sent(asked, model, profile)
     except InvalidRequest as refused:
         return [*lines, f"  nothing, it is refused: {refused.message}"]
-    lines.append(_indented(openai_chat.encode(done.request)))
-    changes = [(one.code, one.path, one.reason) for one in done.adjustments]
+    lines.append(_indented(body))
+    if not adjustments:
+        return [*lines, "", "and nothing was changed on the way"]
+    changes = [(one.code, one.path, one.reason) for one in adjustments]
     table = _aligned([("CODE", "PATH", "REASON"), *changes]).rstrip("\n")
     return [*lines, "", "and this was changed on the way", table]
+
+
+def _sent(asked: bytes, model: str, profile: Profile) -> tuple[bytes, Sequence[Adjustment]]:
+    """What becomes of the request in the API that the profile speaks.  Raises InvalidRequest."""
+    if profile.api == "messages":
+        return passthrough_body.body_for(asked, model, own_ids=profile.tool_ids == "anthropic")
+    req = decode_request(asked)
+    if profile.api == "responses":
+        made = to_responses(req, model=model, profile=profile, session="example")
+        return openai_responses.encode(made.request), made.adjustments
+    done = to_chat(req, model=model, profile=profile, session="example")
+    return openai_chat.encode(done.request), done.adjustments
 
 
 def _indented(data: bytes) -> str:

@@ -69,7 +69,7 @@ class Pump:
 
     async def pump(self, exchange: Upstream, machine: Machine) -> None:
         """Carry the upstream's answer through ``machine`` until it is complete; raises the fault if it never is."""
-        self._exchange, self.machine = exchange, machine
+        self._exchange, self.machine, self._held = exchange, machine, b""
         try:
             broken: ProxyError | None = None
             try:

@@ -134,6 +134,7 @@ class Quotas:
         self._me = secrets.token_hex(8)
         self._script = ""  # its digest, once the server has it
         self._keys: dict[tuple[Book, str], _Key] = {}
+        self._going = True
         self._up: bool | None = None  # None: not asked yet
         self._asked = float("-inf")
         self._calls = self._failures = self._outages = 0
@@ -145,11 +146,15 @@ class Quotas:
         return QuotaStatistics(bool(self._up), self._calls, self._failures, self._outages, len(self._keys))
 
     async def run(self) -> None:
-        """Until it is cancelled."""
-        while True:
+        """Until :meth:`stop`; to be cancelled after that."""
+        while self._going:
             with contextlib.suppress(ActorError):  # it is asked again
                 await self.look()
             await asyncio.sleep(LOOK)
+
+    def stop(self) -> None:
+        """A cancellation alone is not enough: the client turns one that comes while it connects into a fault."""
+        self._going = False
 
     async def aclose(self) -> None:
         with contextlib.suppress(Exception):

@@ -10,8 +10,8 @@ with what it has told and holds.
 
 A process gets the part of what is free that its share of the demand is; a fifth stays, for one that comes new.  The
 last one that is free goes to who wants it first.  While a key is young, also because the server was started anew and
-has forgotten, nobody gets more than its even part: the others may not have told yet what they have spent.  Where processes know of different limits, because an upstream has
-complained to one of them, the lowest is everybody's.
+has forgotten, nobody gets more than its even part: the others may not have told yet what they have spent.  Where
+processes know of different limits, because an upstream has complained to one of them, the lowest is everybody's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ local MINUTE, SLOT, ACTIVE, YOUNG, FORGET = 60000, 1000, 3000, 2000, 90000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local me, everything, law = ARGV[1], ARGV[2] == '1', ARGV[3]
-local limit = {r = tonumber(ARGV[4]), t = tonumber(ARGV[5]), c = tonumber(ARGV[6])}
+local own = {r = tonumber(ARGV[4]), t = tonumber(ARGV[5]), c = tonumber(ARGV[6])}
+local limit = {r = own.r, t = own.t, c = own.c}
 local burst, processes, lease = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local told = {r = tonumber(ARGV[10]), t = tonumber(ARGV[11])}
 local running, waiting = tonumber(ARGV[12]), {r = tonumber(ARGV[13]), t = tonumber(ARGV[14])}
@@ -144,7 +145,7 @@ if limit.c then
 end
 
 users[me] = {
-  at = now, told = told, early = early, till = now + till + lease / 4, running = running, weight = weight, limit = limit,
+  at = now, told = told, early = early, till = now + till + lease / 4, running = running, weight = weight, limit = own,
   held = {r = grant.r or 0, t = grant.t or 0, c = grant.c or 0},
 }
 redis.call('SET', KEYS[1], cmsgpack.pack(state), 'PX', math.ceil(math.max(FORGET, state.due - now + MINUTE)))

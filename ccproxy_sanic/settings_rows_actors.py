@@ -28,7 +28,13 @@ ACTORS: Final[dict[str, tuple[Setting, ...]]] = {
             "Requests per minute and caller.",
             shown="unlimited; 60 with RATE_LIMIT_ENABLED=1",
         ),
-        Setting("RATE_LIMIT_BURST", "number", parse.whole(0, 1_000_000), 30, "Requests that may come at once."),
+        Setting(
+            "RATE_LIMIT_BURST",
+            "number",
+            parse.whole(0, 1_000_000),
+            30,
+            "Requests that a rested caller may begin at once beyond those of a minute.",
+        ),
         Setting(
             "CCPROXY_MAX_CONCURRENT",
             "number",
@@ -73,7 +79,7 @@ ACTORS: Final[dict[str, tuple[Setting, ...]]] = {
             "number",
             parse.whole(0, 1_000_000),
             30,
-            "Requests to one upstream that may come at once beyond its even share of the minute.",
+            "Requests to one upstream that may run ahead of the even pace of its minute.",
         ),
         Setting(
             "CLIENT_RATE_LIMIT_ADAPTIVE",
@@ -164,7 +170,13 @@ ACTORS: Final[dict[str, tuple[Setting, ...]]] = {
         Setting(
             "CCPROXY_CACHE_MAX_ENTRIES", "number", parse.whole(1, 10_000_000), 1000, "Answers that are kept at most."
         ),
-        Setting("CCPROXY_CACHE_MAX_MB", "number", parse.whole(1, 1_000_000), 500, "Their bytes at most, in MiB; a tenth for one."),
+        Setting(
+            "CCPROXY_CACHE_MAX_MB",
+            "number",
+            parse.whole(1, 1_000_000),
+            500,
+            "Their bytes at most, in MiB; a tenth for one.",
+        ),
         Setting("CCPROXY_CACHE_TTL", "seconds", parse.seconds(1, 31_536_000), 3600.0, "For so long each is kept."),
         Setting(
             "CCPROXY_CACHE_URL",

@@ -12,7 +12,6 @@ The upstream is read as long as anybody is caught up, so a single reader's pace 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from typing import Any, Final, Protocol
@@ -39,6 +38,7 @@ class SharedStream(Pump):
     """
 
     __slots__ = (
+        "_alone",
         "_clock",
         "_ctx",
         "_cut",
@@ -48,7 +48,6 @@ class SharedStream(Pump):
         "_granted",
         "_left",
         "_relief",
-        "_solo",
         "_start",
         "_streams",
         "_task",
@@ -73,7 +72,7 @@ class SharedStream(Pump):
         self._frames: list[bytes] = []
         self._start = 0  # frames that are no longer kept
         self._granted = self._left = 0  # bytes of the memory, and how many of them are free
-        self._solo: Callable[[bytes, float], bool] | None = None  # takes what arrives, for the only reader there is
+        self._alone: Client | None = None  # of the only reader there is, as long as it is caught up
         self._flowing = True  # somebody is caught up, or nobody is there
         self._relief: asyncio.Future[None] | None = None
         self._ctx: RequestContext | None = None  # of the request that drives
@@ -206,8 +205,8 @@ class SharedStream(Pump):
             return False
         if not data:
             return True
-        solo = self._solo
-        if solo is not None and solo(data, now):  # what _put would do, where there is one reader: half of its cost
+        only = self._alone
+        if only is not None and only.offer(data, now):  # as _put does, at half of its cost
             self._frames.append(data)
             self._left -= len(data)
             if self._left < 0:
@@ -274,7 +273,7 @@ class SharedStream(Pump):
         if not self.joinable:
             return
         self.joinable = False
-        self._solo = None
+        self._alone = None
         self._streams.kept -= self._granted
         self._trim()
         if self.lead is not None:
@@ -310,7 +309,6 @@ class SharedStream(Pump):
         data = b"".join(self._frames[at:to])
         reader.at, reader.sent = self._start + to, reader.sent + size
         self._trim()
-        self._relieve()
         return data
 
     def is_at_end(self, reader: Reader) -> bool:
@@ -321,7 +319,7 @@ class SharedStream(Pump):
         self._weigh()
 
     def _fall_behind(self, reader: Reader) -> None:
-        self._solo = None
+        self._alone = None
         reader.direct, reader.at, reader.sent = False, self._end, self._total
         if reader.news is not None:
             wake(reader.news)
@@ -343,9 +341,6 @@ class SharedStream(Pump):
     def _weigh(self) -> None:
         direct = [reader for reader in self.readers if reader.direct]
         self._flowing = not self.readers or bool(direct)
-        self._solo = direct[0].client.offer if direct and len(self.readers) == 1 and self.joinable else None
-        self._relieve()
-
-    def _relieve(self) -> None:
+        self._alone = direct[0].client if direct and len(self.readers) == 1 and self.joinable else None
         if self._relief is not None and not self._clogged:
             wake(self._relief)

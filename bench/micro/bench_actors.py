@@ -111,7 +111,7 @@ def bench_33_messages_32_of_them_notes(measure: Runner) -> None:
 def bench_admit_and_settle(measure: Runner) -> None:
     async def operations(house: House) -> None:
         for _ in range(OPERATIONS):
-            (await house.limiter.ask(Admit("key", 100))).settle(90)
+            (await house.limiter.ask(Admit("key", 100, ("a",), 10.0))).settle(90)
 
     measure(operations)
 
@@ -125,7 +125,7 @@ def bench_open_and_done(measure: Runner) -> None:
 
 
 async def whole_request(house: House) -> None:
-    permit = await house.limiter.ask(Admit("key", 100))
+    permit = await house.limiter.ask(Admit("key", 100, ("a",), 10.0))
     lease = await house.provider.ask(Open(("a",)))
     lease.done(Outcome.OK)
     permit.settle(90)

@@ -79,7 +79,9 @@ async def reset(runtime: Runtime, metrics_page: OfMetrics) -> None:
 
 
 async def clear(runtime: Runtime) -> None:
-    """Forget all answers."""
+    """Forget all answers; the second level first, or what is there would come back from it."""
+    if runtime.caching.second is not None:
+        await runtime.caching.second.clear()
     await _clear(runtime)
     if runtime.place.count > 1:
         await runtime.crew.siblings.ask(CACHE_CLEAR)

@@ -25,8 +25,8 @@ async def create(request: Request) -> HTTPResponse | None:
     runtime: Runtime = request.app.ctx.runtime
     at_once = not runtime.draining and runtime.tracer is None  # a trace is begun with the frame around all others
     if at_once and (known := runtime.caching.known.find(request.head, request.body)) is not None:
-        ctx, ready = known
-        runtime.caching.hits.report(ctx)
+        event, ready = known
+        runtime.caching.hits.report(event)
         return ready
     await answered(request, _serve)
     return None
@@ -47,5 +47,6 @@ async def _serve(runtime: Runtime, request: Request, ctx: RequestContext, client
     message = await pipeline.complete(house, ctx, work)
     if ctx.shared:
         client.headers["x-ccproxy-shared"] = "true"
-    runtime.caching.known.note(request.head, request.body, ctx)
+    if work.upstreams is house.upstreams:  # else a reload came in between, and what follows takes another route
+        runtime.caching.known.note(request.head, request.body, ctx)
     await client.reply(200, {}, message)

@@ -57,7 +57,8 @@ async def answered(request: Request, work: Work) -> None:
         finished = True
     except errors.ProxyError as error:
         fault = error
-        await client.fail(error)
+        with runtime.watch.over(client):  # a client that takes no more is not waited for without end
+            await client.fail(error)
         finished = True
     except Exception as error:
         log.exception("bug while serving %s", ctx.request_id)

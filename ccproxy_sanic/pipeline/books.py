@@ -68,8 +68,8 @@ async def admitted(house: House, ctx: RequestContext, work: Work, way: Way) -> P
         finally:
             ctx.queue_s += house.timer() - began
     way.permit = permit
-    if permit.budget is not None:
-        ctx.limits = _headers((permit.budget,), house.now())
+    if (budget := permit.budget) is not None:
+        ctx.limits = _headers((budget,), house.now())
     return permit
 
 

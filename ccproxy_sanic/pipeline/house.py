@@ -20,10 +20,13 @@ from ccproxy_sanic.upstream.target import Target
 
 
 class Second(Protocol):
-    """A store of whole answers that several processes share.  Never fails: what can't be had is a miss."""
+    """A store of whole answers that several processes share.  Never fails: what can't be had is a miss.  Another
+    ``epoch`` begins when it is cleared; what was asked for in an old one is not there."""
+
+    epoch: bytes
 
     async def get(self, key: bytes) -> tuple[Any, float] | None: ...
-    async def put(self, key: bytes, answer: Any) -> None: ...
+    async def put(self, key: bytes, answer: Any, epoch: bytes) -> None: ...
 
 
 class Upstreams(msgspec.Struct, frozen=True):

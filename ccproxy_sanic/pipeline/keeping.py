@@ -23,8 +23,9 @@ from ccproxy_sanic.context import RequestContext
 from ccproxy_sanic.pipeline.books import actor_faults
 from ccproxy_sanic.pipeline.dialects import Call, Whole
 from ccproxy_sanic.pipeline.house import House
-from ccproxy_sanic.pipeline.report import note_usage
+from ccproxy_sanic.pipeline.report import note_adjustments, note_usage
 from ccproxy_sanic.pipeline.work import Work
+from ccproxy_sanic.translate.adjustments import Adjustment
 
 COMPLETE: Final = frozenset({"end_turn", "tool_use", "stop_sequence"})  # stop reasons of answers that lack nothing
 SAMPLING: Final = frozenset({"sampling_dropped", "sampling_clamped"})  # adjustments: not as greedy as was asked
@@ -48,29 +49,28 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """A whole Message, encoded, and what its headers tell.  ``origin``: where popular requests are saved."""
+    """A whole Message, encoded, and who made it.  ``origin``: where popular requests are saved."""
 
     message: bytes
     upstream_model: str = ""
-    adjustments: tuple[str, ...] = ()
-    notes: str = ""
     origin: Origin | None = None
 
     @property
     def size(self) -> int:
         """Bytes; a few names more or less don't matter, and are in the shelf's allowance for each entry."""
         origin = self.origin
-        return len(self.message) + len(self.notes) + (0 if origin is None else len(bytes(origin.request)))
+        return len(self.message) + (0 if origin is None else len(bytes(origin.request)))
 
 
 class Use(msgspec.Struct, frozen=True):
     """What is done with ``key``: ``look`` for an answer that is kept, ``join`` a call under way, ``keep`` the answer:
-    not, if it is complete, or in any case."""
+    not, if it is complete, or in any case.  ``adjustments`` are this request's, which its answer tells of."""
 
     key: bytes
     look: bool
     join: bool
     keep: Extent
+    adjustments: list[Adjustment]
 
 
 class _Ending(msgspec.Struct):
@@ -83,7 +83,7 @@ _ending: Final = msgspec.json.Decoder(_Ending)
 def use_of(house: House, ctx: RequestContext, work: Work, call: Call) -> Use | None:
     """What the client's headers, the setting and the request itself mean together; None: it is a sample of its own."""
     wanted = work.cache
-    greedy = house.share == "safe" and _is_greedy(call, work)
+    greedy = house.share == "safe" and is_greedy(call, work)
     everything = house.share == "all"
     kept = wanted != "off" and (bool(wanted) or everything or greedy)
     shared = work.share or (work.share is None and wanted != "refresh" and (kept or (ctx.session and wanted != "off")))
@@ -91,10 +91,12 @@ def use_of(house: House, ctx: RequestContext, work: Work, call: Call) -> Use | N
         return None
     session = "" if work.share or kept else ctx.session
     keep: Extent = "" if not kept else "all" if everything and not wanted else "complete"
-    return Use(_key(house, ctx, work, call, session), kept and wanted != "refresh", bool(shared), keep)
+    return Use(
+        _key(house, ctx, work, call, session), kept and wanted != "refresh", bool(shared), keep, call.adjustments
+    )
 
 
-def _is_greedy(call: Call, work: Work) -> bool:
+def is_greedy(call: Call, work: Work) -> bool:
     """Whether the upstream is told to take the likeliest token each time."""
     req = work.req
     if req.temperature != 0 and req.top_k != 1:
@@ -104,12 +106,16 @@ def _is_greedy(call: Call, work: Work) -> bool:
 
 
 def _key(house: House, ctx: RequestContext, work: Work, call: Call, session: str) -> bytes:
-    """Equal for requests that get the same from the upstreams of the plan, and look the same to the client."""
-    steps = (f"{step.model} {work.upstreams.targets[step.upstream].base_url}" for step in work.plan.steps)
+    """Equal for requests that get the same from the upstreams of the plan, and look the same to the client.
+
+    What the proxy itself does to the answer is not in the upstream's request: stop sequences that it enforces, whether
+    reasoning is shown, names of tools.
+    """
+    done = (call.spec.stop_sequences, call.spec.thinking, call.spec.names)
     said: tuple[str, ...] = ()
     if call.api == "messages":
         said = (work.query, *(work.headers.get(name, "") for name in SEEN_BY_UPSTREAM))
-    names = msgspec.json.encode((ctx.caller.key, session, ctx.client_model, call.api, said, *steps))
+    names = msgspec.json.encode((ctx.caller.key, session, ctx.client_model, call.api, said, done, *work.route))
     # Answers hold signed carriers: another process, or a later one, can read them only with the same key.
     seed = hashlib.blake2b(names, key=house.carrier_key[:64], digest_size=32).digest()
     return hashlib.blake2b(call.body, key=seed, digest_size=32).digest()
@@ -150,7 +156,7 @@ async def through(
     """The message that is kept or under way for ``use``, else the one that ``make`` makes.  Raises ProxyError."""
     found = await lookup(house, ctx, use)
     if isinstance(found, Hit):
-        return _given(ctx, found.value, "shared" if found.shared else "hit", found.age, found.kept)
+        return _given(ctx, use, found.value, "shared" if found.shared else "hit", found.age, found.kept)
     lead = found if isinstance(found, Lead) else None
     second = house.second if found.open else None
     try:
@@ -160,9 +166,10 @@ async def through(
                 answer, age = held
                 answer = msgspec.structs.replace(answer, origin=_origin(house, ctx, work))
                 _store(house, use, answer, lead, answer.size, age)
-                return _given(ctx, answer, "hit", age)
+                return _given(ctx, use, answer, "hit", age)
         elif use.keep:
             ctx.cache = "refresh"
+        epoch = b"" if second is None else second.epoch
         reply = await make()
     except BaseException as fault:
         if lead is not None:
@@ -171,11 +178,11 @@ async def through(
             house.cache.tell(Bad())
         raise
     note_usage(ctx, reply.usage)
-    answer = Answer(reply.message, ctx.upstream_model, ctx.adjustments, ctx.notes, _origin(house, ctx, work))
+    answer = Answer(reply.message, ctx.upstream_model, _origin(house, ctx, work))
     size = answer.size if found.open and _is_worth(ctx, work, use, reply) else None
     _store(house, use, answer, lead, size)
     if second is not None and size is not None:
-        house.closer(second.put(use.key, answer))
+        house.closer(second.put(use.key, answer, epoch))
     return reply.message
 
 
@@ -206,9 +213,10 @@ def _is_worth(ctx: RequestContext, work: Work, use: Use, reply: Whole) -> bool:
         return False
 
 
-def _given(ctx: RequestContext, answer: Answer, word: str, age: float = 0.0, kept: Any = None) -> bytes:
+def _given(ctx: RequestContext, use: Use, answer: Answer, word: str, age: float = 0.0, kept: Any = None) -> bytes:
     """The message of an answer that another request has paid for."""
     ctx.cache, ctx.cache_age, ctx.kept = word, int(age), kept
     ctx.shared = word == "shared"
-    ctx.upstream_model, ctx.adjustments, ctx.notes = answer.upstream_model, answer.adjustments, answer.notes
+    ctx.upstream_model = answer.upstream_model
+    note_adjustments(ctx, use.adjustments)
     return answer.message

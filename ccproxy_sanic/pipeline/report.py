@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from actors.metrics import Exchange as Event
@@ -10,7 +11,10 @@ from actors.metrics import Exchanges
 from ccproxy_sanic import errors
 from ccproxy_sanic.context import RequestContext
 from ccproxy_sanic.pipeline.house import House
+from ccproxy_sanic.translate.adjustments import Adjustment, render
 from ccproxy_sanic.translate.usage import Usage
+
+ADJUSTMENTS_SHOWN: Final = 12
 
 OUTCOMES: Final[tuple[tuple[type[errors.ProxyError], str], ...]] = (
     (errors.ClientFault, "client_fault"),
@@ -29,6 +33,12 @@ def note_usage(ctx: RequestContext, usage: Usage) -> None:
     ctx.cost_usd = usage.cost
 
 
+def note_adjustments(ctx: RequestContext, adjustments: Sequence[Adjustment]) -> None:
+    """Write into the request's context what was changed so that the upstream could take it."""
+    ctx.adjustments = tuple(one.code for one in adjustments)
+    ctx.notes = render(adjustments, ADJUSTMENTS_SHOWN) if adjustments else ""
+
+
 def outcome(fault: errors.ProxyError | None) -> str:
     """What is counted of a request that ended so."""
     if fault is None:
@@ -43,10 +53,13 @@ class Hits:
         self._house, self._loop = house, asyncio.get_running_loop()
         self._waiting: list[Event] = []
 
-    def report(self, ctx: RequestContext) -> None:
+    def event_of(self, ctx: RequestContext) -> Event:
+        return event_of(self._house, ctx, 200, "ok", None)
+
+    def report(self, event: Event) -> None:
         if not self._waiting:
             self._loop.call_soon(self._tell)
-        self._waiting.append(event_of(self._house, ctx, 200, "ok", None))
+        self._waiting.append(event)
 
     def _tell(self) -> None:
         waiting, self._waiting = self._waiting, []

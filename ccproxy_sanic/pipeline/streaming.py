@@ -51,7 +51,7 @@ async def stream(house: House, ctx: RequestContext, work: Work, client: Wire) ->
         if way.call.empty:
             await client.end(_made_of(EMPTY, way.call.spec, opened=False))
             return
-        key = stream_key(house, ctx, work)
+        key = stream_key(house, ctx, work, way.call)
         place = None if key is None else await joined(house, ctx, key, client, partial(_answer, way))
         if place is None:
             try:

@@ -20,15 +20,14 @@ from ccproxy_sanic.pipeline.books import actor_faults, outcome_of
 from ccproxy_sanic.pipeline.dialects import DIALECTS, Call, prepare
 from ccproxy_sanic.pipeline.house import House
 from ccproxy_sanic.pipeline.mending import Mending
+from ccproxy_sanic.pipeline.report import note_adjustments
 from ccproxy_sanic.pipeline.retry import pause, within
 from ccproxy_sanic.pipeline.work import Work
 from ccproxy_sanic.routing import Step
-from ccproxy_sanic.translate.adjustments import render
 from ccproxy_sanic.upstream.exchange import Exchange, open_exchange
 from ccproxy_sanic.wire import forwarding
 
 MAX_ERROR: Final = 256 * 1024  # bytes of an upstream's error body that are looked at
-ADJUSTMENTS_SHOWN: Final = 12
 
 VERSION: Final = (b"anthropic-version", b"2023-06-01")  # where the client says none: the real API insists
 TRACE_STATE: Final = (b"tracestate", b"")  # belongs to a traceparent: a client's does not go with ours
@@ -154,7 +153,7 @@ class Way:
             lease.detach()  # its connection is back in the pool: the lease has nothing to abort any more
         except errors.ProxyError as fault:
             self._note_failure(fault)
-            lease.done(outcome_of(fault, self._status), fault.retry_after)
+            lease.done(outcome_of(fault, self._status), fault.asked_wait)
             raise
         except BaseException:
             lease.release()
@@ -241,8 +240,7 @@ class Way:
         if self.call.step is not step:
             self.call = prepare(house, ctx, work, step)
         call = self.call
-        ctx.adjustments = tuple(adjustment.code for adjustment in call.adjustments)
-        ctx.notes = render(call.adjustments, ADJUSTMENTS_SHOWN) if call.adjustments else ""
+        note_adjustments(ctx, call.adjustments)
         return call
 
     def _note_failure(self, fault: errors.ProxyError) -> None:
@@ -271,7 +269,7 @@ class Way:
             if sum(name == step.upstream for name, _ in self._spent) < max(1, len(keys)):
                 return True
             if self.permit is not None and isinstance(fault, errors.Throttled):
-                self.permit.throttled(step.upstream, fault.retry_after)
+                self.permit.throttled(step.upstream, fault.asked_wait)
             extent = Extent.UPSTREAM if refused else Extent.TARGET
         if extent is Extent.UPSTREAM:
             self._left = [other for other in self._left if other.upstream != step.upstream]

@@ -31,6 +31,12 @@ class Work(msgspec.Struct):
     share: bool | None = None
     cache: CacheWish = ""
 
+    @property
+    def route(self) -> tuple[str, ...]:
+        """Who may be asked, and where that is: a reload may give a name another address."""
+        targets = self.upstreams.targets
+        return tuple([f"{step.upstream} {step.model} {targets[step.upstream].base_url}" for step in self.plan.steps])
+
 
 def begin(
     house: House,

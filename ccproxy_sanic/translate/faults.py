@@ -274,12 +274,18 @@ def _fault(ours: int, kind: Kind | None, said: Said, client_app: str | None, ask
             return PromptTooLong(_show(told))
     if kind is Kind.AUTHENTICATION:
         message = f"upstream authentication failed: {message}"
-    wait = said.retry_after if status in _WAITS else None
-    if wait is not None and client_app == "cli":
-        wait = min(wait, CLI_PATIENCE)
-    return _CLASS.get(status, Refused)(
-        _show(message), status=status, retry_after=wait, should_retry=False if kind in _NO_RETRY else None
+    error = _CLASS.get(status, Refused)(
+        _show(message), status=status, should_retry=False if kind in _NO_RETRY else None
     )
+    if status in _WAITS:
+        note_wait(error, said.retry_after, client_app)
+    return error
+
+
+def note_wait(error: ProxyError, wait: float | None, client_app: str | None) -> None:
+    """``error`` came with the wish to be left alone for ``wait`` seconds; the client is told what it can bear."""
+    error.asked_wait = wait
+    error.retry_after = min(wait, CLI_PATIENCE) if wait is not None and client_app == "cli" else wait
 
 
 def _show(message: str) -> str:

@@ -76,9 +76,7 @@ def fault_of(
     if status in _SUCCESS:
         return _fault(_status_of(error), error, asked)
     fault = _fault(status, error, asked)
-    wait = faults.retry_after(headers, now)
-    if wait is not None:
-        fault.retry_after = min(wait, faults.CLI_PATIENCE) if client_app == "cli" else wait
+    faults.note_wait(fault, faults.retry_after(headers, now), client_app)
     if fault.should_retry is None and (hint := headers.get("x-should-retry", "").lower()) in ("true", "false"):
         fault.should_retry = hint == "true"
     return fault

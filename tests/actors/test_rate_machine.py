@@ -18,7 +18,7 @@ from actors.testing import FakeReply, ManualClock, Rig
 from tests.actors.rate_support import Alarms
 
 TICK = 1.0
-PLANS = [("a",), ("b",), ("a", "b"), ("b", "a"), ()]
+PLANS = [("a",), ("a",), ("b",), ("a", "b"), ("b", "a"), ()]
 
 
 class Asked:
@@ -39,9 +39,8 @@ class Watched(RateLimiterActor):
 
 
 class LimiterMachine(RuleBasedStateMachine):
-    CONCURRENT = 3
-
     @initialize(
+        concurrent=st.sampled_from([2, 12]),
         rate=st.sampled_from([None, None, 3.0, 120.0]),
         burst=st.integers(0, 2),
         upstreams=st.builds(
@@ -52,10 +51,10 @@ class LimiterMachine(RuleBasedStateMachine):
             adaptive=st.booleans(),
         ),
     )
-    def begin(self, rate: float | None, burst: int, upstreams: Upstreams) -> None:
+    def begin(self, concurrent: int, rate: float | None, burst: int, upstreams: Upstreams) -> None:
         self.clock, self.books = ManualClock(1_000.0), RateBooks(ttl=100_000.0)
         self.alarms = Alarms(self.clock)
-        self.limits = Limits(requests_per_minute=rate, burst=burst, concurrent=self.CONCURRENT, upstream=upstreams)
+        self.limits = Limits(requests_per_minute=rate, burst=burst, concurrent=concurrent, upstream=upstreams)
         self.rig: Rig[Any] = Rig(self.instance, self.clock)
         self.numbers = 0
         self.asked: list[Asked] = []
@@ -108,7 +107,7 @@ class LimiterMachine(RuleBasedStateMachine):
         cost=st.sampled_from([0, 10, 100, 900]),
         plan=st.sampled_from(PLANS),
         patience=st.sampled_from([0.0, 0.5, 5.0, 70.0]),
-        number=st.integers(1, 4),
+        number=st.integers(1, 6),
     )
     def admit(self, key: str, cost: int, plan: tuple[str, ...], patience: float, number: int) -> None:
         query = Admit(key, cost, plan, patience)
@@ -128,6 +127,13 @@ class LimiterMachine(RuleBasedStateMachine):
         self.held.remove(permit)
         permit.settle(actual, succeeded)
         permit.release()
+
+    @rule()
+    @precondition(lambda self: self.held)
+    def settle_all(self) -> None:
+        for permit in self.held:
+            permit.settle(permit.cost)
+        self.held.clear()
 
     @rule(data=st.data())
     @precondition(lambda self: self.held)
@@ -186,7 +192,7 @@ class LimiterMachine(RuleBasedStateMachine):
         assert all(permit.released for permit in counted - set(self.held))
         for key in "xyz":
             here = [permit for permit in counted if permit.key == key]
-            assert self.books.permits.count(key) == len(here) <= self.CONCURRENT
+            assert self.books.permits.count(key) == len(here) <= (self.limits.concurrent or 0)
 
     @invariant()
     def the_minute_is_what_the_permits_say(self) -> None:
@@ -232,4 +238,4 @@ class LimiterMachine(RuleBasedStateMachine):
 
 
 TestLimiterMachine = LimiterMachine.TestCase
-TestLimiterMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLimiterMachine.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)

@@ -1,4 +1,4 @@
-"""The upstreams' book: what may begin there, what a 429 changes, what tokens are reserved and settled."""
+"""The upstreams' book: what may begin there, and what tokens are reserved and settled."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextvars import Context
 
 import pytest
 
-from actors import Admit, RateLimited, Tick, UpstreamLimits
+from actors import Admit, RateLimited, UpstreamLimits
 from actors import rate_books as module
 from actors.kernel import Reply
 from actors.rate_window import GRAIN
@@ -64,7 +64,10 @@ def test_a_refusal_tells_what_is_left_of_the_upstream() -> None:
     desk.permit("k", 700)
     refusal = desk.refusal("k", 400)
     assert refusal.upstream == "up"
-    assert [(str(b.kind), b.limit, b.remaining) for b in refusal.budgets] == [("requests", 10, 9), ("tokens", 1000, 300)]
+    assert [(str(b.kind), b.limit, b.remaining) for b in refusal.budgets] == [
+        ("requests", 10, 9),
+        ("tokens", 1000, 300),
+    ]
     assert refusal.retry_after == pytest.approx(60.0 + GRAIN)
     assert desk.books.statistics().refused_upstream == 1
 
@@ -194,148 +197,6 @@ def test_the_usual_request_sends_one_note() -> None:
     assert len(desk.rig.mail) == 1
 
 
-# -- adapting
-
-
-def limit(desk: Desk) -> float | None:
-    found: float | None = desk.up.requests.limit
-    return found
-
-
-def throttle(desk: Desk, retry_after: float | None = None) -> None:
-    permit = desk.permit()
-    permit.throttled("up", retry_after)
-    permit.settle(0, succeeded=False)
-    desk.drain()
-
-
-def test_a_429_lowers_to_80_percent_and_never_under_the_floor() -> None:
-    desk = Desk(upstream(requests=100, tokens=10_000))
-    seen = []
-    for _ in range(12):
-        throttle(desk)
-        seen.append((desk.up.requests.limit, desk.up.tokens.limit))
-        desk.advance(61.0)
-    assert seen[:3] == [pytest.approx((80.0, 8_000.0)), pytest.approx((64.0, 6_400.0)), pytest.approx((51.2, 5_120.0))]
-    assert seen[-1] == (10.0, pytest.approx(1_000.0))
-
-
-def test_a_configured_limit_under_the_floor_is_its_own_floor() -> None:
-    desk = Desk(upstream(requests=4))
-    throttle(desk)
-    assert limit(desk) == 4
-
-
-def test_ten_successes_in_a_row_raise_by_10_percent_up_to_what_is_configured() -> None:
-    desk = Desk(upstream(requests=1_000))
-    throttle(desk)
-    desk.answered(9)
-    assert limit(desk) == pytest.approx(800)
-    desk.answered(1)
-    assert limit(desk) == pytest.approx(880)
-    desk.answered(30)
-    assert limit(desk) == 1_000
-
-
-def test_a_429_ends_the_row_and_other_faults_do_not() -> None:
-    desk = Desk(upstream(requests=1_000))
-    throttle(desk)
-    desk.answered(9)
-    desk.permit().settle(0, succeeded=False)
-    desk.answered(1)
-    assert limit(desk) == pytest.approx(880)
-    desk.answered(9)
-    throttle(desk)
-    desk.answered(9)
-    assert limit(desk) == pytest.approx(704)
-
-
-def test_calls_that_were_under_way_together_are_one_lesson() -> None:
-    desk = Desk(upstream(requests=1_000))
-    permits = [desk.permit() for _ in range(20)]
-    for permit in permits:
-        permit.throttled("up", None)
-    desk.drain()
-    assert limit(desk) == pytest.approx(800)
-    permits[0].used("up")  # tried again
-    permits[0].throttled("up", None)
-    desk.drain()
-    assert limit(desk) == pytest.approx(640)
-
-
-@pytest.mark.parametrize(("began", "learned"), [(100, 80.0), (3, 10.0)], ids=["80 % of what was seen", "the floor"])
-def test_the_first_429_of_an_unlimited_upstream_shows_its_limit(began: int, learned: float) -> None:
-    desk = Desk(upstream())
-    desk.admits(began - 1, cost=1_000)
-    throttle(desk)
-    assert limit(desk) == learned
-    assert desk.up.tokens.limit == pytest.approx(0.8 * (began - 1) * 1_000)
-
-
-def test_only_what_the_last_minute_held_counts_as_seen() -> None:
-    desk = Desk(upstream())
-    desk.admits(500)
-    desk.advance(70.0)
-    desk.admits(49)
-    throttle(desk)
-    assert limit(desk) == 40
-
-
-def test_a_learned_limit_is_forgotten_when_it_is_twice_what_the_upstream_bore() -> None:
-    desk = Desk(upstream())
-    throttle(desk)
-    assert limit(desk) == 10
-    for step in range(1, 8):
-        desk.advance(61.0)
-        desk.answered(10)
-        assert limit(desk) == pytest.approx(10 * 1.1**step)
-    desk.advance(61.0)
-    desk.answered(10)
-    assert limit(desk) is None
-    desk.answered(80)  # that of tokens grows on its own: 1000 to 2000
-    assert desk.books.bounded == set()
-
-
-@pytest.mark.parametrize(
-    ("limits", "expected"),
-    [({"adaptive": False, "requests": 50}, 50), ({"adaptive": False}, None), ({"enabled": False}, None)],
-)
-def test_limits_that_may_not_adapt_stay(limits: dict[str, float], expected: float | None) -> None:
-    desk = Desk(upstream(**limits))
-    permit = desk.permit()
-    permit.throttled("up", 30.0)
-    desk.drain()
-    if limits.get("enabled", True):
-        assert limit(desk) == expected
-        assert desk.refusal().retry_after == pytest.approx(30.0)  # a pause is kept all the same
-    else:
-        assert desk.admits(10) == 10
-        assert desk.books.upstreams == {}
-
-
-@pytest.mark.parametrize(("asked", "kept"), [(7.5, 7.5), (86_400.0, 600.0), (0.0, 0.0), (-5.0, 0.0), (None, 0.0)])
-def test_retry_after_is_a_pause_within_bounds(asked: float | None, kept: float) -> None:
-    desk = Desk(upstream(adaptive=False))
-    throttle(desk, asked)
-    if kept:
-        assert desk.refusal().retry_after == pytest.approx(kept)
-        desk.advance(kept - 0.01)
-        assert desk.admits(1) == 0
-    desk.advance(0.01)
-    assert desk.admits(1) == 1
-    desk.advance(1.0, tick=True)
-    assert desk.books.bounded == set()
-
-
-def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
-    desk = Desk(upstream(adaptive=False))
-    first, second = desk.permit(), desk.permit()
-    first.throttled("up", 30.0)
-    second.throttled("up", 5.0)
-    desk.drain()
-    assert desk.refusal().retry_after == pytest.approx(30.0)
-
-
 def test_upstreams_do_not_touch_each_other() -> None:
     desk = Desk(upstream())
     permit = desk.permit("k", 0, "a")
@@ -343,19 +204,6 @@ def test_upstreams_do_not_touch_each_other() -> None:
     desk.drain()
     assert desk.admits(50, "k", 0, "b") == 50
     assert desk.permit("k", 0, "a", "b").barred == {"a"}
-
-
-def test_limits_pauses_and_reservations_survive_a_new_instance() -> None:
-    desk = Desk(upstream(requests=100, tokens=1_000))
-    throttle(desk, 20.0)
-    desk.advance(21.0)
-    held = desk.permit("k", 600)
-    desk.rig.crash()
-    assert (limit(desk), desk.up.window.tokens) == (80, 600)
-    assert desk.admits(1, cost=500) == 0
-    held.settle(100)
-    desk.drain()
-    assert desk.admits(1, cost=500) == 1
 
 
 def test_the_number_of_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,16 +227,6 @@ def test_a_permit_that_nobody_took_is_charged_nowhere() -> None:
     desk.rig.actor.handle(query, Gone(None, 1e9, query, 0.0, Context()))
     assert desk.up.window.requests == 1
     assert desk.books.statistics().in_flight == 1
-
-
-def test_the_books_say_what_they_know() -> None:
-    desk = Desk(upstream(requests=50))
-    throttle(desk, 9.0)
-    desk.rig.tell(Tick())
-    desk.drain()
-    [up] = desk.books.statistics().upstreams
-    assert (up.name, up.requests, up.limit_requests, up.throttled, up.pause) == ("up", 1, 40, 1, 9.0)
-    assert "1/40.0 requests" in repr(desk.up)
 
 
 @pytest.mark.parametrize("wrong", [{"requests": 0}, {"tokens": -1.0}, {"burst": -1}])

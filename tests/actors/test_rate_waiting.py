@@ -8,7 +8,7 @@ import pytest
 
 from actors import Limits, Permit, RateLimited, Tick, UpstreamLimits
 from actors import rate_queue as queue
-from actors.rate_limiter import LATE, NAP
+from actors.rate_turns import LATE, NAP
 from actors.rate_window import GRAIN
 from actors.testing import FakeReply
 from tests.actors.rate_support import Desk, upstream
@@ -206,6 +206,18 @@ def test_a_pause_sends_those_who_wait_elsewhere_or_away() -> None:
     assert patient.value.upstream == "a"
 
 
+def test_a_pause_does_not_lead_past_the_limits_of_the_caller() -> None:
+    desk = Desk(Limits(concurrent=2, upstream=UpstreamLimits(requests=60, burst=0, adaptive=False)))
+    held = desk.permit("k", 0, "a")
+    desk.permit("x", 0, "b")
+    asked = [desk.ask("k", 0, "a", "b", patience=30.0) for _ in range(3)]
+    desk.clock.advance(5.0)  # nobody has rung yet
+    held.throttled("a", 20.0)
+    desk.drain()
+    assert sum(reply.open for reply in asked) == 2
+    assert desk.books.permits.count("k") == 2
+
+
 def test_a_raised_limit_lets_those_in_who_wait() -> None:
     desk = Desk(upstream(requests=10))
     permits = [desk.permit() for _ in range(10)]
@@ -282,7 +294,7 @@ def test_alarms_do_not_multiply() -> None:
         rung += 1
     assert desk.books.statistics().waited == 50
     assert rung <= 2 * 50 + 5
-    assert math.isinf(desk.rig.actor._due) or desk.rig.actor._due > desk.clock()  # type: ignore[attr-defined]
+    assert math.isinf(desk.rig.actor._turns.bell.due) or desk.rig.actor._turns.bell.due > desk.clock()  # type: ignore[attr-defined]
 
 
 def test_a_line_of_many_expired_ones_is_cleared_at_once() -> None:

@@ -1,4 +1,4 @@
-"""Which streams are one answer, what it costs and counts, and what becomes of it when parts of the proxy fail or end."""
+"""Which streams are one answer, what that costs and counts, and what becomes of it when parts of the proxy fail."""
 
 from __future__ import annotations
 

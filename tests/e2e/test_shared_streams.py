@@ -166,8 +166,9 @@ async def test_a_reader_that_does_not_read_is_cut_and_the_other_one_finishes(lea
         assert len(text_of(events(answer.content))) == len("begin") + 400 * len(piece)
         assert events(answer.content)[-1][0] == "message_stop"
         if leaves_it_there:
-            while [client.status for client in proxy.runtime.watch.clients if client._ended] != [200]:
-                await asyncio.sleep(0.005)
+            async with asyncio.timeout(10):
+                while not any(client._ended for client in proxy.runtime.watch.clients):
+                    await asyncio.sleep(0.005)
             proxy.tick(later=130.0)  # it doesn't take the error either
             with pytest.raises(ConnectionError):
                 await _rest(reader)

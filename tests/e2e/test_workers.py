@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from tests.support.proxy import events, message, text_of
 from tests.support.quiet import assert_quiet
 from tests.support.routes import routes_text
-from tests.support.server_process import ServerProcess, serve
+from tests.support.server_process import ServerProcess, clean_environment, serve
 from tests.support.upstream import DONE, ScriptedUpstream, delta, sse, text_stream
 from tests.support.workers import (
     TWO,
@@ -63,6 +64,14 @@ async def test_both_answer_and_any_of_them_tells_the_numbers_of_both(two: Server
     assert {line["worker"] for line in logged} == {1, 2}
     assert len({line["request_id"] for line in logged}) == 40
     await assert_quiet(two.url)
+
+
+async def test_no_second_proxy_gets_the_address(two: ServerProcess, tmp_path: Path) -> None:
+    environ = clean_environment(tmp_path) | TWO | {"PORT": two.url.rsplit(":", 1)[1]}
+    command = [sys.executable, "-m", "ccproxy_sanic", "serve"]
+    second = await asyncio.to_thread(subprocess.run, command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert second.returncode == 2
+    assert "is taken, probably by another ccproxy" in second.stderr
 
 
 async def test_a_reset_and_a_cleared_cache_are_everybodys(two: ServerProcess) -> None:

@@ -177,6 +177,35 @@ async def test_above_the_replay_limit_nobody_joins_and_nothing_is_kept() -> None
     assert first.wire.body == hall.whole(first)
 
 
+async def test_above_the_replay_limit_one_who_falls_behind_still_gets_everything() -> None:
+    hall = Hall()
+    hall.streams.replay = 100
+    both = [hall.join(), hall.join()]
+    await turn()
+    for number in range(12):
+        hall.call().say(b"c%d" % number + b"x" * 99)
+        await turn(2)
+        (both[1].wire.writable.clear if number % 4 == 1 else both[1].wire.writable.set)()
+    await finish(hall)
+    for place in both:
+        check(hall, place)
+        assert place.fault is None
+
+
+async def test_what_arrives_between_two_looks_of_a_reader_keeps_its_order() -> None:
+    hall = Hall()
+    place = hall.join()
+    await turn()
+    hall.call().say(b"c1")
+    await turn()
+    place.wire.writable.clear()
+    hall.call().say(b"c2")
+    place.wire.writable.set()
+    hall.call().say(b"c3")  # it could be written now, but not before what waits
+    await finish(hall)
+    assert place.wire.body == b"c1c2c3" + END
+
+
 async def test_all_answers_together_keep_no_more_than_the_memory() -> None:
     hall = Hall()
     hall.streams.memory = running.GRANT + 150

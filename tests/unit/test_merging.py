@@ -98,8 +98,7 @@ def test_the_worst_state_and_the_longest_wait_are_told(page: dict[str, Any]) -> 
 def test_sessions_and_lessons_are_told_once(page: dict[str, Any]) -> None:
     lesson = {"base_url": "u", "model": "m", "kind": "k", "switches": {"max_tokens": 8}, "age": 5.0}
     session = {"session": "s", "usd": 1.0, "requests": 2, "input_tokens": 3, "output_tokens": 4}
-    for name, things in (("learned", [lesson]), ("cost", page["cost"] | {"sessions": [session]})):
-        page[name] = things
+    page |= {"learned": [lesson], "cost": page["cost"] | {"sessions": [session]}}
     dearer = copy.deepcopy(page)
     dearer["cost"]["sessions"].append(session | {"session": "t", "usd": 9.0})
     whole = merging.together([told(page), told(dearer)]).page

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ from ccproxy_sanic import catalog, cli, settings
 from ccproxy_sanic.catalog import read
 from ccproxy_sanic.profiles import BUILTIN, CatalogError, Profile, load, resolve
 from ccproxy_sanic.profiles.switches import MEANINGS
-from ccproxy_sanic.profiles_command import explanation, listing
+from ccproxy_sanic.profiles_command import EXAMPLE, explanation, listing
 
 ROOT = Path(__file__).parents[2]
 OPENAI = "https://api.openai.com/v1"
@@ -78,6 +79,12 @@ def test_the_command_lists_what_the_file_adds(
 # the explanation
 
 
+def sent(text: str, path: str) -> dict[str, Any]:
+    """The body of the example."""
+    body: dict[str, Any] = msgspec.json.decode(text.split(f"this is sent to {path}\n")[1].split("\n\nand ")[0])
+    return body
+
+
 @pytest.mark.parametrize(
     ("url", "model"),
     [
@@ -115,12 +122,23 @@ def test_every_kind_of_table_is_named_and_what_it_replaces() -> None:
 
 
 def test_the_example_is_what_would_be_sent_and_says_what_was_changed() -> None:
-    text = explanation(OPENAI, "gpt-5", None, BUILTIN)
-    body = msgspec.json.decode(text.split("this is sent to /chat/completions\n")[1].split("\n\nand this")[0])
-    assert body["reasoning_effort"] == "medium"
+    text = explanation("https://openrouter.ai/api/v1", "openai/gpt-5", None, BUILTIN)
+    body = sent(text, "/chat/completions")
+    assert body["reasoning"]["effort"] == "medium"
     assert body["tools"][0]["function"]["name"] == "get_weather"
     assert "temperature" not in body
     assert text.splitlines()[-1].split()[:2] == ["sampling_dropped", "temperature"]
+
+
+def test_the_example_is_in_the_api_that_the_upstream_is_spoken_to_in() -> None:
+    text = explanation(OPENAI, "gpt-5", None, BUILTIN)
+    body = sent(text, "/responses")
+    assert body["reasoning"]["effort"] == "medium"
+    assert body["tools"][0]["name"] == "get_weather"
+    assert "and this was changed on the way" in text
+    text = explanation("https://api.anthropic.com", "claude-opus-5-5", None, BUILTIN)
+    assert sent(text, "/messages") == {"model": "claude-opus-5-5", **EXAMPLE}
+    assert text.splitlines()[-1] == "and nothing was changed on the way"
 
 
 def test_a_server_nobody_knows_is_looked_at_when_it_serves() -> None:

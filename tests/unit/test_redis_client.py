@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
+import sys
 
 import pytest
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
@@ -42,3 +44,9 @@ def test_a_unix_socket() -> None:
 def test_what_is_no_url_of_a_server_is_refused() -> None:
     with pytest.raises(ValueError):
         client_of("https://cache.example")
+
+
+def test_without_a_url_nothing_of_it_is_imported() -> None:
+    code = "import sys, ccproxy_sanic.server; print([name for name in ('redis', 'aiocache') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -68,7 +68,7 @@ class _Codec(BaseSerializer):  # type: ignore[misc]  # aiocache has no types
     def loads(self, value: bytes | None) -> Stored | None:
         try:
             return None if value is None else self._decoder.decode(value)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):  # the latter for text that is no UTF-8
             return None
 
 

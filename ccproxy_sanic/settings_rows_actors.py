@@ -33,7 +33,7 @@ ACTORS: Final[dict[str, tuple[Setting, ...]]] = {
             "number",
             parse.whole(0, 1_000_000),
             30,
-            "Requests that a rested caller may begin at once beyond those of a minute.",
+            "So many more than those of a minute may a rested caller begin at once (docs/limits.md).",
         ),
         Setting(
             "CCPROXY_MAX_CONCURRENT",
@@ -103,7 +103,7 @@ ACTORS: Final[dict[str, tuple[Setting, ...]]] = {
             "number",
             parse.whole(0, 10),
             2,
-            "Further attempts at the last upstream that is left, before the first content.",
+            "Further attempts at the last upstream that is left, before the first content (docs/resilience.md).",
         ),
         Setting(
             "PROVIDER_RETRY_BASE_DELAY",
@@ -124,7 +124,7 @@ ACTORS: Final[dict[str, tuple[Setting, ...]]] = {
             "number",
             parse.whole(1, 10_000),
             5,
-            "Faults of an upstream in a row after which it is left alone.",
+            "Faults of an upstream in a row after which it is left alone (docs/resilience.md).",
         ),
         Setting(
             "CIRCUIT_BREAKER_RECOVERY_TIMEOUT",
@@ -155,7 +155,7 @@ ACTORS: Final[dict[str, tuple[Setting, ...]]] = {
             "folder",
             parse.folder,
             None,
-            "Where what upstreams taught of their models is kept over restarts.",
+            "Where what upstreams taught of their models is kept over restarts (docs/profiles.md).",
         ),
     ),
     "Cache": (
@@ -164,8 +164,8 @@ ACTORS: Final[dict[str, tuple[Setting, ...]]] = {
             "off, safe or all",
             parse.one_of("off", "safe", "all"),
             "safe",
-            "Which whole answers are kept and given again to the same caller (docs/cache.md): safe: of greedy requests; "
-            "all: of every request that is not streamed; off: only where its header asks.",
+            "Which whole answers are kept and given again to the same caller (docs/cache.md): safe: of greedy "
+            "requests; all: of every request that is not streamed; off: only where its header asks.",
         ),
         Setting(
             "CCPROXY_CACHE_MAX_ENTRIES", "number", parse.whole(1, 10_000_000), 1000, "Answers that are kept at most."
@@ -199,10 +199,14 @@ ACTORS: Final[dict[str, tuple[Setting, ...]]] = {
             "flag",
             parse.flag,
             True,
-            "0: a stream request that is sent again while it runs is not joined to the running one.",
+            "0: a stream request that is sent again while it runs does not join the running one (docs/cache.md).",
         ),
         Setting(
-            "CACHE_WARMUP_ENABLED", "flag", parse.flag, False, "1: requests from a file are answered ahead of time."
+            "CACHE_WARMUP_ENABLED",
+            "flag",
+            parse.flag,
+            False,
+            "1: requests from a file are sent at start, and their answers kept.",
         ),
         Setting(
             "CACHE_WARMUP_FILE_PATH",

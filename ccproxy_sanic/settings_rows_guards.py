@@ -117,7 +117,7 @@ GUARDS: Final[dict[str, tuple[Setting, ...]]] = {
             "hosts",
             parse.hosts,
             (),
-            "Names in `Host` that are answered, with commas between, `*.example.org` too; any other gets 403, probes too.",
+            "Names in `Host` that are answered, with commas between, `*.example.org` too; others get 403, probes too.",
             shown="all",
         ),
     ),

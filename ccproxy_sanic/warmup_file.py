@@ -21,6 +21,8 @@ from ccproxy_sanic.wire import anthropic
 
 LARGEST: Final = 64 << 20  # bytes of a file that is read
 OWN: Final = 0o600  # it holds prompts
+# what a decoder says of bytes that are none of its own, text that is no UTF-8, and too many brackets
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # what an item of the original's form may leave out
 MODEL: Final = "claude-3-opus-20240229"
 MAX_TOKENS: Final = 100
@@ -51,7 +53,7 @@ def read(path: Path, most: int) -> Found:
         listed = msgspec.json.decode(path.read_bytes(), type=list[msgspec.Raw])
     except FileNotFoundError:
         return Found([], [], [])
-    except (OSError, msgspec.DecodeError) as fault:
+    except (OSError, *UNREADABLE) as fault:
         reason = fault.strerror if isinstance(fault, OSError) else "it is no JSON list"
         return Found([], [str(reason)], [])
     items: list[Origin] = []
@@ -66,7 +68,7 @@ def read(path: Path, most: int) -> Found:
             answers += answered
         except InvalidRequest as fault:
             faults.append(f"item {number}: {fault.message}")
-        except msgspec.DecodeError:
+        except UNREADABLE:
             faults.append(f"item {number}: it is no request")
     return Found(items, faults, _notes(answers))
 

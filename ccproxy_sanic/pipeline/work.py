@@ -33,9 +33,9 @@ class Work(msgspec.Struct):
 
     @property
     def route(self) -> tuple[str, ...]:
-        """Who may be asked, and where that is: a reload may give a name another address."""
+        """Who may be asked, and where that is: a reload may give a name another address or other headers."""
         targets = self.upstreams.targets
-        return tuple([f"{step.upstream} {step.model} {targets[step.upstream].base_url}" for step in self.plan.steps])
+        return tuple([f"{step.upstream} {step.model} {targets[step.upstream].place}" for step in self.plan.steps])
 
 
 def begin(

@@ -28,10 +28,11 @@ class Target:
     deadlines.
 
     ``api`` and ``profile`` are what the user forces, None where the profile decides; of several ``keys`` one goes with
-    a request, an upstream without any gets none.
+    a request, an upstream without any gets none.  ``place`` tells apart what may answer differently: another address,
+    or other headers; not to be shown.
     """
 
-    __slots__ = ("_fixed", "_heads", "api", "base_url", "deadlines", "keys", "name", "profile", "transport")
+    __slots__ = ("_fixed", "_heads", "api", "base_url", "deadlines", "keys", "name", "place", "profile", "transport")
 
     def __init__(
         self,
@@ -54,7 +55,9 @@ class Target:
             (b"accept-encoding", b"identity"),  # nobody here decompresses: a proxy wants bytes as they come
             (HOP_HEADER.encode(), hop.encode()),
         ]
-        self._fixed += [(header.lower().encode(), value.encode()) for header, value in (extra_headers or {}).items()]
+        said = {header.lower(): value for header, value in (extra_headers or {}).items()}
+        self._fixed += [(header.encode(), value.encode()) for header, value in said.items()]
+        self.place = f"{self.base_url} {sorted(said.items())}" if said else self.base_url
 
     def __repr__(self) -> str:
         return f"<Target {self.name}>"

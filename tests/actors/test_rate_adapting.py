@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from actors import Tick
 from tests.actors.rate_support import Desk, upstream
 
 

@@ -240,3 +240,17 @@ async def test_many_sessions_whose_clients_leave_and_come_back_at_random() -> No
 
         await asyncio.gather(*(session(f"session-{number}") for number in range(25)))
         assert len(upstream.requests) < 75
+
+
+async def test_when_the_grace_of_a_drain_is_over_every_reader_is_told_and_the_upstream_is_aborted() -> None:
+    forever = asyncio.Event()
+    async with between(delta(content="a"), forever, CCPROXY_GRACE="0.2") as (upstream, proxy):
+        both = [Reading(proxy) for _ in range(2)]
+        await readers(proxy, 2)
+        for one in both:
+            await one.until(b'"a"')
+        await proxy.runtime.drain()
+        for one in both:
+            kind, data = events(await one.whole())[-1]
+            assert (kind, data["error"]["type"]) == ("error", "overloaded_error")
+        await upstream.until(open=0, aborted=1)

@@ -83,6 +83,17 @@ def test_a_broken_file_has_no_items_and_says_why(tmp_path: Path, content: str) -
     assert found(tmp_path, content) == ([], ["it is no JSON list"], [])
 
 
+@pytest.mark.parametrize(
+    "item",
+    [b'{"model":"\xd5","messages":[]}', b'{"\x8e":1}', b'{"request":%b%b}' % (b"[" * 20_000, b"]" * 20_000)],
+)
+def test_text_that_is_no_utf_8_and_deep_nesting_ended_the_whole_warm_up(tmp_path: Path, item: bytes) -> None:
+    path = tmp_path / "warm.json"
+    path.write_bytes(b"[%b,%b]" % (item, json.dumps(HELLO).encode()))
+    read = warmup_file.read(path, 10)
+    assert (len(read.items), read.faults) == (1, ["item 1: it is no request"])
+
+
 def test_a_file_that_is_not_there_is_no_fault(tmp_path: Path) -> None:
     assert warmup_file.read(tmp_path / "none.json", 10) == ([], [], [])
 

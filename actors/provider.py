@@ -238,7 +238,7 @@ class ProviderActor(Actor[Open | Done | Retry | Configure | Tick]):
 
     def _failed(self, desk: Desk, lease: ProviderLease, now: float) -> None:
         desk.recent.append(False)
-        desk.failed_at = now
+        self._books.ticked_at = desk.failed_at = now  # what is left of a rest counts from here
         if desk.breaker.failed(lease, now):
             self._send_away(desk, now)
 

@@ -132,6 +132,10 @@ class Unreachable(UpstreamFault):
     status, type = 500, "api_error"
 
 
+class Exhausted(Unreachable):
+    """No connection, because this process may open no more: that says nothing about the upstream."""
+
+
 class TimedOut(UpstreamFault):
     status, type = 504, "timeout_error"
 

@@ -51,6 +51,7 @@ _REFUSED: Final = ("limiter_refused", "Requests that got a 429 of ours, by the l
 _EVICTED: Final = ("cache_evicted", "Answers that left the cache, for room or for age.", ("reason",))
 _CONNECTIONS: Final = ("connections", "Connections to upstreams, by what carries them.", ("engine", "state"))
 _SECOND: Final = ("second_level_lookups", "Lookups in the cache's second level.", ("result",))
+_ENDS: Final = ("shared_stream_turns", "What became of readers of shared answers, and of answers without.", ("what",))
 _LOG: Final = ("log_lines", "Lines of the log.", ("result",))
 _RECORDS: Final = ("error_records", "Records of failed requests.", ("result",))
 
@@ -63,7 +64,7 @@ PARTS: Final[dict[str, tuple[Row, ...]]] = {
     ),
     "watch": (_gauge("lag", "loop_lag_seconds", "How late the last tick was.", merge="max"),),
     "limiter": (
-        _counter("admitted", "limiter_admitted", "Requests admitted."),
+        _counter("admitted", "limiter_admitted", "Permits granted: one to ask the cache, one to ask an upstream."),
         _counter("waited", "limiter_waited", "Those of them that had to wait for it."),
         _counter("refused_rate", *_REFUSED, values=("rate",)),
         _counter("refused_concurrent", *_REFUSED, values=("concurrent",)),
@@ -182,6 +183,15 @@ PARTS: Final[dict[str, tuple[Row, ...]]] = {
         _counter("alone", "shared_streams_alone", "Streams that there was no room to note."),
         _counter("leads_lost", "shared_streams_lost", "Streams that never said how they ended."),
     ),
+    "sharing": (
+        _gauge("parked", "shared_streams_parked", "Answers that go on for a moment without a reader."),
+        _gauge("readers", "shared_stream_readers", "Requests that read an answer that may be joined."),
+        _gauge("kept_bytes", "shared_stream_kept_bytes", "What is kept of such answers for those who still come."),
+        _counter("resumed", *_ENDS, values=("resumed",)),
+        _counter("promoted", *_ENDS, values=("promoted",)),
+        _counter("cut", *_ENDS, values=("cut",)),
+        _counter("abandoned", *_ENDS, values=("abandoned",)),
+    ),
     "token_counts": (
         _gauge("entries", "token_counts", "Texts whose tokens are remembered."),
         _counter("hits", "token_count_hits", "Texts whose tokens were known."),
@@ -227,5 +237,6 @@ LEFT_OUT: Final[dict[str, dict[str, str]]] = {
         "breaker.openings": "counted by cache_bad and the breaker's failures",
     },
     "known": {"most": "constant"},
+    "sharing": {"running": "counted by the actor", "joined": "counted by the actor"},
     "token_counts": {"most": "a setting", "ttl": "a setting"},
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from typing import Any, Protocol
 
 from ccproxy_sanic.context import RequestContext
@@ -57,7 +58,20 @@ class Reader:
     """``at`` is the next frame of one that is not direct, and ``sent`` the bytes before that; ``limit``: so many bytes
     may there be behind it; ``drive`` makes the answer, where it is this client's turn to have it made."""
 
-    __slots__ = ("_cut", "_task", "at", "client", "ctx", "direct", "drive", "limit", "news", "sent", "stream")
+    __slots__ = (
+        "_cut",
+        "_task",
+        "at",
+        "client",
+        "context",
+        "ctx",
+        "direct",
+        "drive",
+        "limit",
+        "news",
+        "sent",
+        "stream",
+    )
 
     def __init__(self, stream: Answer, client: Client, ctx: RequestContext, drive: Drive, limit: int) -> None:
         self.stream, self.client, self.ctx, self.drive, self.limit = stream, client, ctx, drive, limit
@@ -66,6 +80,7 @@ class Reader:
         self.news: asyncio.Future[None] | None = None
         self._cut: BaseException | None = None
         self._task = asyncio.current_task()
+        self.context = copy_context()  # what logs tell of the request, for a drive that begins elsewhere
 
     def cut(self, fault: BaseException) -> None:
         """Interrupt it wherever it waits: its client may not read for long."""

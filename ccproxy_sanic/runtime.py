@@ -351,6 +351,7 @@ class Runtime:
             "second_level": lambda: None if second is None else second.statistics(),
             "known": self.caching.known.statistics,
             "streams": books.streams.statistics,
+            "sharing": self.house.streams.statistics,
             "token_counts": lambda: None if memory is None else memory.statistics(),
             "log": self.log_writer.statistics,
             "records": self.failures.statistics,

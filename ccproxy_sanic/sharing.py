@@ -12,16 +12,18 @@ The upstream is read as long as anybody is caught up, so a single reader's pace 
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 from itertools import islice
 from typing import Any, Final, Protocol
 
 from ccproxy_sanic.context import RequestContext
-from ccproxy_sanic.errors import Broken, Overloaded
+from ccproxy_sanic.errors import Broken, Overloaded, ProxyError
 from ccproxy_sanic.pump import Pump
 from ccproxy_sanic.reader import Client, Drive, Reader, wake
 from ccproxy_sanic.running import GRANT, SharedStreams
 
+log = logging.getLogger("ccproxy")
 SHARED: Final = "x-ccproxy-shared"
 
 
@@ -123,7 +125,7 @@ class SharedStream(Pump):
 
     def abandon(self) -> None:
         """End what nobody reads."""
-        if not self.readers and not self.over:
+        if not self.readers and not self.over and self._cut is None:
             self._streams.abandoned += 1
             self._close()
             self.stop(Broken("nobody reads this answer any more"))
@@ -162,16 +164,16 @@ class SharedStream(Pump):
         self._task.add_done_callback(partial(self._drove, reader))  # also of one that was cancelled before it began
 
     def _drove(self, reader: Reader, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            fault: BaseException | None = self._cut or Broken("the answer was ended")
-        else:
-            fault = task.exception()
-        if fault is not None and not self.over:
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None and not isinstance(fault, ProxyError) and (self.over or not self.readers):
+            log.error("bug while an answer was made that nobody waits for", exc_info=fault)  # else: its readers' affair
+        if not self.over:
+            fault = fault or self._cut or Broken("the answer was ended")
             heir = next((other for other in self.readers if other is not reader), None)
             if heir is not None and not self.spoken:
                 self._streams.promoted += 1
                 self._drop(reader, fault)
-                self._begin(heir)
+                heir.context.run(self._begin, heir)
                 return
             self._finish(b"", fault)
         self._streams.running.discard(self)

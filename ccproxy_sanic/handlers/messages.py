@@ -5,11 +5,12 @@ Rule: what is committed ends as a stream, with its last event or an error; what 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeVar
 
 from sanic import HTTPResponse, Request
 
-from ccproxy_sanic import pipeline
+from ccproxy_sanic import errors, pipeline
 from ccproxy_sanic.context import RequestContext
 from ccproxy_sanic.handlers.serving import admitted, answered
 from ccproxy_sanic.pipeline.work import CacheWish
@@ -17,8 +18,9 @@ from ccproxy_sanic.relay import Client
 from ccproxy_sanic.runtime import Runtime
 from ccproxy_sanic.wire import anthropic
 
-SHARE: Final = {"on": True, "off": False}  # x-ccproxy-share
-CACHE: Final[dict[str, CacheWish]] = {"on": "on", "off": "off", "refresh": "refresh"}  # x-ccproxy-cache
+SHARE: Final[dict[str, bool | None]] = {"": None, "on": True, "off": False}  # x-ccproxy-share
+CACHE: Final[dict[str, CacheWish]] = {"": "", "on": "on", "off": "off", "refresh": "refresh"}  # x-ccproxy-cache
+T = TypeVar("T")
 
 
 async def create(request: Request) -> HTTPResponse | None:
@@ -37,8 +39,7 @@ async def _serve(runtime: Runtime, request: Request, ctx: RequestContext, client
     raw = admitted(runtime, request, ctx)
     req = anthropic.decode_request(raw)
     ctx.stream, ctx.client_model = bool(req.stream), req.model
-    share = SHARE.get(headers.get("x-ccproxy-share", "").lower())
-    cache = CACHE.get(headers.get("x-ccproxy-cache", "").lower(), "")
+    share, cache = _wish(headers, "x-ccproxy-share", SHARE), _wish(headers, "x-ccproxy-cache", CACHE)
     work = pipeline.begin(house, ctx, req, raw, headers, request.query_string, share, cache)
     if ctx.stream:
         with runtime.watch.over(client):
@@ -50,3 +51,11 @@ async def _serve(runtime: Runtime, request: Request, ctx: RequestContext, client
     if work.upstreams is house.upstreams:  # else a reload came in between, and what follows takes another route
         runtime.caching.known.note(request.head, request.body, ctx)
     await client.reply(200, {}, message)
+
+
+def _wish(headers: Mapping[str, str], name: str, words: Mapping[str, T]) -> T:
+    """What a header of ours asks for.  Raises InvalidRequest: one that can't be met would look as if it were."""
+    word = headers.get(name, "").strip().lower()
+    if word not in words:
+        raise errors.InvalidRequest(f"{name}: must be {', '.join(filter(None, words))}")
+    return words[word]

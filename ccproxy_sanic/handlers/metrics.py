@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -46,7 +47,7 @@ def sections(runtime: Runtime, totals: Totals) -> dict[str, Any]:
     """The page of this process."""
     parts, caching = runtime.parts(), runtime.caching
     return {
-        "performance": performance(totals, len(runtime.active)),
+        "performance": performance(totals, len(runtime.active), time.time() - runtime.house.clock()),
         "response_cache": response_cache(caching, runtime.house.clock(), time.time()),
         "request_validator_cache": request_validator(caching),
         "token_count_cache": token_counts(parts["token_counts"]()),
@@ -55,7 +56,7 @@ def sections(runtime: Runtime, totals: Totals) -> dict[str, Any]:
         "connections": parts["connections"](),
         "limits": parts["limiter"](),
         "learned": parts["lessons"](),
-        "streams": parts["streams"](),
+        "streams": msgspec.structs.asdict(parts["sharing"]()) | msgspec.structs.asdict(parts["streams"]()),
         "cost": totals.costs,
         "actors": runtime.actor_stats(),
         "quiet": runtime.quiet(),
@@ -68,13 +69,15 @@ async def reset(request: Request) -> HTTPResponse:
     return answer.json({"status": "metrics_reset"})
 
 
-def performance(totals: Totals, active: int) -> dict[str, Any]:
+def performance(totals: Totals, active: int, offset: float) -> dict[str, Any]:
     """The original's fields, then all sums but the costs.  ``error_rate`` from 0 to 1; percentiles are of the newest
-    requests, exactly, everything else since the start or the last reset."""
+    requests, exactly, everything else is ``since`` the start or the last reset (a time in UTC); ``offset`` leads to the
+    wall clock from the actors'."""
     errors = totals.requests - sum(totals.by_outcome.get(outcome, 0) for outcome in NO_ERROR)
     count = max(1, totals.requests)
     sums = msgspec.structs.asdict(totals)
     del sums["costs"], sums["newest"]
+    sums["since"] = datetime.fromtimestamp(totals.since + offset, UTC).isoformat(timespec="seconds")
     return {
         "request_count": totals.requests,
         "active_requests": active,

@@ -33,9 +33,11 @@ OUTCOME_OF: Final[tuple[tuple[type[errors.ProxyError], Outcome], ...]] = (
     (errors.PromptTooLong, Outcome.CLIENT_FAULT),
     (errors.ClientFault, Outcome.CLIENT_FAULT),
     (errors.HouseFault, Outcome.CANCELLED),  # ours: it says nothing about the upstream
+    (errors.Exhausted, Outcome.CANCELLED),
 )
 # upstream statuses that say that the key is no good: refused, not allowed, without money
 KEY_REFUSED: Final = frozenset({401, 402, 403, 498})
+NOT_OFFERED: Final = 501  # it has no such thing (most have no count_tokens): as well as ever, however often it is asked
 
 
 def outcome_of(fault: errors.ProxyError, status: int = 0) -> Outcome:
@@ -45,16 +47,18 @@ def outcome_of(fault: errors.ProxyError, status: int = 0) -> Outcome:
     for kind, outcome in OUTCOME_OF:
         if isinstance(fault, kind):
             return outcome
-    return Outcome.UPSTREAM_FAULT if fault.status >= 500 else Outcome.CLIENT_FAULT
+    return Outcome.UPSTREAM_FAULT if fault.status >= 500 and status != NOT_OFFERED else Outcome.CLIENT_FAULT
 
 
-async def admitted(house: House, ctx: RequestContext, work: Work, way: Way) -> Permit:
-    """Leave of the limiter for ``way``; to be given back with :func:`settle`.
+async def admitted(house: House, ctx: RequestContext, work: Work, way: Way, *, alone: bool = False) -> Permit:
+    """Leave of the limiter for ``way``; to be given back with :func:`settle`.  ``alone``: by the caller's own limits,
+    whatever those of the upstreams say.
 
     Waits for its turn where that comes within the house's patience.  Raises RateLimited, Overloaded, TimedOut.
     """
     began = house.timer()
-    query = Admit(ctx.caller.key, int(len(work.raw) / BYTES_PER_TOKEN), _upstreams(work.plan), house.patience)
+    upstreams = () if alone else _upstreams(work.plan)
+    query = Admit(ctx.caller.key, int(len(work.raw) / BYTES_PER_TOKEN), upstreams, house.patience)
     with actor_faults():
         try:
             permit: Permit = await house.limiter.ask(query, deadline=ctx.deadline)

@@ -1,6 +1,7 @@
 """How a request is answered in one piece.
 
-Rule: permit, cache, way, in this order; what was granted comes back however it ends.
+Rule: permit, cache, way, in this order; what was granted comes back however it ends.  What may be kept is looked for
+with a permit that charges no upstream: one that is at its limit, or pauses, has nothing to do with a kept answer.
 """
 
 from __future__ import annotations
@@ -29,13 +30,25 @@ FILTERED: Final = EMPTY.replace(b"length", b"content_filter")
 async def complete(house: House, ctx: RequestContext, work: Work) -> bytes:
     """The whole answer of a non-stream request.  Raises ProxyError."""
     way = Way(house, ctx, work)
-    permit = await admitted(house, ctx, work, way)
+    use = use_of(house, ctx, work, way.call)
+    kept = use is not None and use.look
+    permit = await admitted(house, ctx, work, way, alone=kept)
+
+    async def charged() -> Whole:
+        permit.release()
+        own = await admitted(house, ctx, work, way)
+        try:
+            reply = await _asked(way)
+            note_usage(ctx, reply.usage)
+            return reply
+        finally:
+            settle(own, ctx)
+
     try:
         if way.call.empty:  # max_tokens 0: legal, and nothing for an upstream to do (protocol.md 0.7)
             return response.to_message(EMPTY, way.call.spec).message
-        use = use_of(house, ctx, work, way.call)
         if use is not None:
-            return await through(house, ctx, work, use, lambda: _asked(way))
+            return await through(house, ctx, work, use, charged if kept else lambda: _asked(way))
         reply = await _asked(way)
         note_usage(ctx, reply.usage)
         return reply.message

@@ -182,6 +182,7 @@ _DEADLINE: Final[dict[type[httpx.HTTPError], str]] = {httpx.ConnectTimeout: "con
 # httpcore 1.0.9 for the former.
 _CLOSED: Final = ("peer closed connection", "Server disconnected")
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE)
+_NONE_LEFT: Final = ": this proxy has no file descriptor left"
 _WHY: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (ssl.SSLError, "the TLS handshake failed"),
     (socket.gaierror, "its name could not be resolved"),
@@ -205,7 +206,9 @@ def _translate(exc: Exception, provider: str, deadlines: Deadlines, *, began: bo
     if isinstance(exc, (httpx.LocalProtocolError, httpx.InvalidURL)):
         return errors.Bug(f"The request to {provider} could not be written as HTTP")
     through = " through its proxy" if isinstance(exc, httpx.ProxyError) else ""
-    return errors.Unreachable(f"Could not connect to {provider}{through}{_why(exc)}")
+    why = _why(exc)
+    kind = errors.Exhausted if why == _NONE_LEFT else errors.Unreachable
+    return kind(f"Could not connect to {provider}{through}{why}")
 
 
 def _why(exc: BaseException | None) -> str:
@@ -216,7 +219,7 @@ def _why(exc: BaseException | None) -> str:
             # OpenSSL's words up to the comma: what follows may be the name that was looked for.
             return f": its TLS certificate was refused ({exc.verify_message.partition(',')[0].lower()})"
         if isinstance(exc, OSError) and exc.errno in _EXHAUSTED:
-            return ": this proxy has no file descriptor left"
+            return _NONE_LEFT
         for kind, text in _WHY:
             if isinstance(exc, kind):
                 return f": {text}"

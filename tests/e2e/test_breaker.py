@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from actors import BreakerState, EndpointStatistics, Manner, Tick, provider_pace
+from tests.support.descriptors import exhausted
 from tests.support.proxy import Proxy, events, message, serving, text_of
 from tests.support.routes import routed
 from tests.support.upstream import CUT, Received, Reply, ScriptedUpstream, delta, reply_json, sse, text_stream
@@ -111,7 +112,7 @@ async def test_faults_after_the_first_content_count_too() -> None:
         assert len(upstream.requests) == 5
 
 
-@pytest.mark.parametrize("code", [400, 401, 404, 413, 429])
+@pytest.mark.parametrize("code", [400, 401, 404, 413, 429, 501])
 async def test_what_the_client_or_a_key_is_to_blame_for_does_not_count(code: int) -> None:
     reply = reply_json({"error": {"message": "no"}}, code)
     settings = LONG | {"CLIENT_RATE_LIMIT_ENABLED": "0"}
@@ -176,6 +177,22 @@ async def test_tokens_are_counted_by_ourselves_where_the_upstream_is_left_alone(
         assert {answer.status_code for answer in answers} == {200}
         assert all(answer.json()["input_tokens"] > 0 for answer in answers)
         assert len(upstream.requests) == 5
+
+
+async def test_a_rest_that_began_before_the_first_tick_is_not_shown_longer_than_it_is() -> None:
+    async with ScriptedUpstream([DOWN]) as upstream, serving(upstream.base_url, **LONG) as proxy:
+        await statuses(proxy, 5)
+        while endpoint(proxy).breaker is not BreakerState.OPEN:
+            await asyncio.sleep(0.005)
+        assert 50 < endpoint(proxy).open_for <= 60
+
+
+async def test_our_own_lack_of_descriptors_opens_no_breaker() -> None:
+    async with ScriptedUpstream(fine) as upstream, serving(upstream.base_url, **LONG) as proxy:
+        assert (await proxy.client.get("/health")).status_code == 200  # the client's connection is there
+        with exhausted():
+            assert await statuses(proxy, 7) == [500] * 7
+        assert await statuses(proxy, 1) == [200]
 
 
 @pytest.fixture

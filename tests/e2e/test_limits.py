@@ -171,6 +171,30 @@ async def test_a_pause_longer_than_the_patience_is_told() -> None:
         assert len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize("api", ["chat", "messages"])
+async def test_a_client_that_is_told_less_does_not_shorten_the_pause(api: str) -> None:
+    """Claude Code gives up above 60 s, so it is told 60; the upstream has asked for 300."""
+    async with (
+        ScriptedUpstream([busy(retry_after="300")]) as upstream,
+        serving(upstream.base_url, CCPROXY_API=api, **NO_RETRIES) as proxy,
+    ):
+        assert refused(await proxy.post(headers={"x-app": "cli"})) == 60
+        await settled(proxy)
+        assert (await upstream_of(proxy))["pause"] == pytest.approx(300, abs=3)
+        assert 297 <= refused(await proxy.post()) <= 300
+        assert len(upstream.requests) == 1
+
+
+async def test_one_429_in_a_quiet_minute_does_not_stop_a_session_of_large_requests() -> None:
+    """Claude Code on a laptop: three requests of 30,000 tokens in a minute, one of which is refused by accident."""
+    script = [answer(), busy(), answer()]
+    body = message(messages=[{"role": "user", "content": "x" * 108_000}])
+    async with ScriptedUpstream(script) as upstream:
+        async with serving(upstream.base_url, PROVIDER_RETRY_BASE_DELAY="0", **AT_ONCE) as proxy:
+            assert [(await proxy.post(body)).status_code for _ in range(6)] == [200] * 6
+            assert len(upstream.requests) == 7
+
+
 async def test_a_paused_upstream_is_passed_over(tmp_path: Path) -> None:
     async with ScriptedUpstream([busy(retry_after="60")]) as one, ScriptedUpstream(answer) as two:
         upstreams = {"one": {"base_url": one.base_url}, "two": {"base_url": two.base_url}}
@@ -222,6 +246,31 @@ async def test_requests_to_an_upstream_are_spread_evenly_beyond_the_burst() -> N
         answers = await asyncio.gather(*(proxy.post() for _ in range(6)))
         assert [response.status_code for response in answers] == [200] * 6
         assert came[5] - came[0] >= 0.6 - 0.1  # three at once, then one every 0.2 s; who is woken late catches up
+
+
+async def test_who_asks_seldom_does_not_wait_behind_who_asks_often() -> None:
+    began: list[str] = []
+
+    def script(received: Received) -> Reply:
+        began.append(received.json()["messages"][0]["content"])
+        return answer(received)
+
+    keys = {"often": "o" * 20, "seldom": "s" * 20}
+    settings = {"CLIENT_RATE_LIMIT_RPM": "1200", "CLIENT_RATE_LIMIT_BURST": "0"}
+    tokens = ",".join(f"{name}:{key}" for name, key in keys.items())
+    async with ScriptedUpstream(script) as upstream:
+        async with serving(upstream.base_url, CCPROXY_AUTH_TOKENS=tokens, **settings) as proxy:
+            limiter = proxy.runtime.house.limiter
+            asking = []
+            for number, name in enumerate(["often"] * 20 + ["seldom"] * 2):
+                body = message(messages=[{"role": "user", "content": name}])
+                asking.append(asyncio.ensure_future(proxy.post(body, headers={"x-api-key": keys[name]})))
+                while limiter.waiting + len(began) <= number:
+                    await asyncio.sleep(0.001)
+            seen = len(began)  # before the last one stood in line
+            assert {response.status_code for response in await asyncio.gather(*asking)} == {200}
+            assert began.index("seldom") <= seen + 2
+            assert [place for place, name in enumerate(began) if name == "seldom"][1] <= seen + 4
 
 
 async def test_reserved_tokens_come_back_with_the_real_usage() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import re
 from datetime import datetime
 
 import httpx
@@ -216,3 +218,29 @@ async def test_metrics_count_what_happened_and_reset() -> None:
         assert totals["output_tokens"] == 2
         assert (await proxy.client.post("/v1/metrics/reset")).json() == {"status": "metrics_reset"}
         assert (await proxy.client.get("/v1/metrics")).json()["performance"]["requests"] == 0
+
+
+async def test_an_answer_is_sent_once() -> None:
+    """Sanic sends once more what a handler that returns has sent: a second head would be the next request's answer."""
+    async with serving() as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        body = json.dumps(message(temperature=0)).encode()
+        for _ in range(3):  # the first one is kept, the second one a hit, the third one known by its bytes
+            writer.write(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+            async with asyncio.timeout(5):
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(re.findall(rb"content-length: (\d+)", head)[0]))
+        writer.write(b"GET /v1/preflight HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        async with asyncio.timeout(5):
+            rest = await reader.read()
+        writer.close()
+        assert rest.count(b"HTTP/1.1 ") == 1
+        assert rest.endswith(b"[BashTool] Pre-flight check passed.")
+
+
+@pytest.mark.parametrize("name", ["x-ccproxy-cache", "x-ccproxy-share"])
+async def test_a_wish_that_means_nothing_is_refused(name: str) -> None:
+    async with serving() as proxy:
+        response = await proxy.post(headers={name: "maybe"})
+        assert response.status_code == 400
+        assert response.json()["error"]["message"].startswith(f"{name}: must be on, off")

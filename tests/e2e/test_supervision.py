@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support.poison import Poison
-from tests.support.proxy import Proxy, message, serving
+from tests.support.proxy import Proxy, events, message, serving
+from tests.support.server_process import ROOT, STOPPED_WITHIN, serve
 from tests.support.upstream import ScriptedUpstream, text_stream
+
+# What Python runs before everything else: a limiter with a bug that long requests bring out.
+BUG = """
+import actors.rate_limiter as module
+
+sound = module.RateLimiterActor.handle
+
+def handle(self, message, reply):
+    if isinstance(message, module.Admit) and message.cost > 1000:
+        raise RuntimeError("a bug")
+    sound(self, message, reply)
+
+module.RateLimiterActor.handle = handle
+"""
 
 
 async def crash(proxy: Proxy, name: str, times: int = 1) -> None:
@@ -49,3 +66,20 @@ async def test_an_actor_that_keeps_crashing_ends_the_process() -> None:
         assert (await proxy.client.get("/ready")).status_code == 503
         response = await proxy.post()
         assert (response.status_code, response.json()["error"]["type"]) == (529, "overloaded_error")
+
+
+def test_a_real_process_then_lets_streams_end_and_exits_with_1(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BUG)
+    settings = {"PYTHONPATH": f"{tmp_path}:{ROOT}", "CCPROXY_DEMO_PACE": "0.05"}
+    long = message(messages=[{"role": "user", "content": "x" * 8_000}])
+    with serve(tmp_path, settings) as server, httpx.Client(base_url=server.url, timeout=30, trust_env=False) as http:
+        with http.stream("POST", "/v1/messages", json=message(stream=True)) as stream:
+            lines = stream.iter_lines()
+            first = next(lines)
+            # Each on a connection of its own: those that idle are closed when the drain begins.
+            for _ in range(6):
+                assert httpx.post(f"{server.url}/v1/messages", json=long, trust_env=False).status_code == 500
+            said = events("\n".join([first, *lines]))
+        assert said[-1][0] == "message_stop"
+        assert server.process.wait(STOPPED_WITHIN) == 1
+        assert "giving up" in server.output

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccproxy_sanic import errors, running, sharing
-from tests.support.readers import END, Hall, Place, turn
+from ccproxy_sanic.context import NOBODY, RequestContext
+from tests.support.readers import END, Hall, Place, Wire, turn
 
 PLACE = st.integers(0, 7)
 STEPS = st.one_of(
@@ -298,6 +299,32 @@ async def test_after_content_a_fault_is_everybodys(who_left: int) -> None:
     await turn()
     assert {type(place.fault) for place in places} == {errors.Broken}
     assert {place.wire.body for place in places} == {b"c"}
+
+
+async def test_a_drive_that_returns_without_an_end_is_a_fault_and_no_silence() -> None:
+    async def nothing(taker: Any) -> None:
+        return None
+
+    hall = Hall()
+    stream, wire = hall.found(), Wire()
+    ctx = RequestContext("req_1", "/", 0.0, 0.0, NOBODY, deadline=float("inf"))
+    reader = stream.join(wire, ctx, nothing)
+    assert reader is not None
+    with pytest.raises(errors.Broken):
+        await reader.read()
+
+
+async def test_a_bug_in_a_drive_is_its_readers_or_logged(caplog: pytest.LogCaptureFixture) -> None:
+    hall = Hall()
+    place = hall.join()
+    await turn()
+    place.task.cancel()
+    await turn()
+    place.stream.machine.feed = None  # type: ignore[union-attr, method-assign, assignment]
+    hall.call().say(b"c")
+    await turn()
+    assert place.stream.over
+    assert [record.message for record in caplog.records] == ["bug while an answer was made that nobody waits for"]
 
 
 async def test_the_end_of_a_drive_that_takes_too_long_is_told_to_all() -> None:

@@ -23,6 +23,7 @@ from ccproxy_sanic.ops.error_records import RecordStatistics
 from ccproxy_sanic.ops.logging import LogStatistics
 from ccproxy_sanic.ops.prometheus import page
 from ccproxy_sanic.quotas import QuotaStatistics
+from ccproxy_sanic.running import SharingStatistics
 from ccproxy_sanic.runtime import Quiet
 from ccproxy_sanic.second_level import SecondStatistics
 from ccproxy_sanic.tokens.counter import MemoryStatistics
@@ -39,6 +40,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "second_level": SecondStatistics,
     "known": KnownStatistics,
     "streams": StreamStatistics,
+    "sharing": SharingStatistics,
     "token_counts": MemoryStatistics,
     "quotas": QuotaStatistics,
     "log": LogStatistics,

@@ -78,16 +78,13 @@ def test_what_is_no_request_is_named_and_the_others_are_used(tmp_path: Path, ite
     assert read.faults[0].startswith(fault)
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"a": 1}', "[1,", "\x00"])
+@pytest.mark.parametrize("content", ["", "{", '{"a": 1}', "[1,", "\x00", "[" * 20_000 + "]" * 20_000])
 def test_a_broken_file_has_no_items_and_says_why(tmp_path: Path, content: str) -> None:
     assert found(tmp_path, content) == ([], ["it is no JSON list"], [])
 
 
-@pytest.mark.parametrize(
-    "item",
-    [b'{"model":"\xd5","messages":[]}', b'{"\x8e":1}', b'{"request":%b%b}' % (b"[" * 20_000, b"]" * 20_000)],
-)
-def test_text_that_is_no_utf_8_and_deep_nesting_ended_the_whole_warm_up(tmp_path: Path, item: bytes) -> None:
+@pytest.mark.parametrize("item", [b'{"model":"\xd5","messages":[]}', b'{"\x8e":1}'])
+def test_text_that_is_no_utf_8_ended_the_whole_warm_up(tmp_path: Path, item: bytes) -> None:
     path = tmp_path / "warm.json"
     path.write_bytes(b"[%b,%b]" % (item, json.dumps(HELLO).encode()))
     read = warmup_file.read(path, 10)

@@ -1,4 +1,4 @@
-"""What makes a request another one for the cache, although its upstream could not tell: regression tests."""
+"""What once was wrong with kept answers: keys that lacked something, hits that told of others or were refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.e2e.test_cache import GREEDY, Numbered, ask, completion
 from tests.support.proxy import message, serving
 from tests.support.reading import Reading
 from tests.support.routes import routes_text
-from tests.support.upstream import DONE, ScriptedUpstream, delta, reply_json, sse
+from tests.support.upstream import DONE, Received, Reply, ScriptedUpstream, delta, reply_json, sse
 
 
 async def test_a_fifth_stop_sequence_that_the_proxy_enforces_was_not_in_the_key() -> None:
@@ -105,3 +105,30 @@ async def test_streams_of_a_model_that_takes_no_temperature_were_one_answer() ->
         gate.set()
         for one in both:
             await one.whole()
+
+
+async def test_an_upstream_at_its_limit_refused_what_was_kept() -> None:
+    limits = {"CLIENT_RATE_LIMIT_RPM": "2", "CLIENT_RATE_LIMIT_BURST": "0", "CCPROXY_QUEUE_WAIT": "0"}
+    async with ScriptedUpstream(Numbered()) as upstream, serving(upstream.base_url, **limits) as proxy:
+        assert await ask(proxy, GREEDY) == [(200, "1", "miss")]
+        while (await ask(proxy, message()))[0][0] != 429:
+            pass
+        assert await ask(proxy, *[GREEDY] * 3) == [(200, "1", "hit")] * 3
+        assert (await ask(proxy, message(temperature=0, max_tokens=9)))[0][
+            0
+        ] == 429  # and what is not kept it still does
+
+
+async def test_an_upstream_that_pauses_refused_what_was_kept() -> None:
+    def script(received: Received) -> Reply:
+        slow = received.json()["max_tokens"] == 7
+        return reply_json({"error": {"message": "slow"}}, 429, retry_after="30") if slow else completion("1")
+
+    settings = {"PROVIDER_MAX_RETRIES": "0", "CCPROXY_QUEUE_WAIT": "0"}
+    async with ScriptedUpstream(script) as upstream, serving(upstream.base_url, **settings) as proxy:
+        assert [status for status, _, _ in await ask(proxy, GREEDY, message(max_tokens=7), message())] == [
+            200,
+            429,
+            429,
+        ]
+        assert await ask(proxy, *[GREEDY] * 3) == [(200, "1", "hit")] * 3

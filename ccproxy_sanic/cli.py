@@ -19,8 +19,9 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
-from ccproxy_sanic import __version__, catalog, lessons, profiles_command, settings_workers
+from ccproxy_sanic import __version__, catalog, profiles_command, settings_workers
 from ccproxy_sanic.columns import aligned
+from ccproxy_sanic.learning import lessons
 from ccproxy_sanic.listening import bind
 from ccproxy_sanic.masking import Secret, mask
 from ccproxy_sanic.ops import neighbour

@@ -14,7 +14,7 @@ import msgspec
 
 from ccproxy_sanic.columns import aligned
 from ccproxy_sanic.errors import InvalidRequest
-from ccproxy_sanic.lessons import LASTS, Lesson, Lessons, plain
+from ccproxy_sanic.learning.lessons import LASTS, Lesson, Lessons, plain
 from ccproxy_sanic.masking import mask
 from ccproxy_sanic.profiles import Catalog, Profile, resolve, select
 from ccproxy_sanic.profiles.resolver import Layer, host_of

@@ -36,22 +36,22 @@ from actors import (
 )
 from ccproxy_sanic import catalog, demo, gauges
 from ccproxy_sanic.auth import ANONYMOUS, Token, identify
-from ccproxy_sanic.caching import Caching
+from ccproxy_sanic.caching.wiring import Caching
 from ccproxy_sanic.context import Caller, Tracer
-from ccproxy_sanic.crew import Crew, carrier_key
+from ccproxy_sanic.crew.crew import Crew, carrier_key
 from ccproxy_sanic.errors import Draining, ProxyError, TimedOut
 from ccproxy_sanic.fleet import Fleet, fleet_of, limits_of
 from ccproxy_sanic.frames import Place, alone
 from ccproxy_sanic.guards import Guards
-from ccproxy_sanic.look import Profiles
+from ccproxy_sanic.learning.look import Profiles
 from ccproxy_sanic.ops.cost import Prices
 from ccproxy_sanic.ops.error_records import ErrorRecords
 from ccproxy_sanic.ops.logging import LogWriter
 from ccproxy_sanic.pipeline import House
 from ccproxy_sanic.pipeline.retry import RetryRules
-from ccproxy_sanic.running import SharedStreams
 from ccproxy_sanic.settings import Settings
 from ccproxy_sanic.settings_network import Reach
+from ccproxy_sanic.sharing.running import SharedStreams
 from ccproxy_sanic.tokens import Memory, TokenCounter, pool_size
 from ccproxy_sanic.upstream.engine import EngineTransport
 from ccproxy_sanic.upstream.transport import Transports

@@ -10,7 +10,7 @@ from typing import Any
 
 from sanic import HTTPResponse, Request
 
-from ccproxy_sanic.cache_numbers import request_validator, response_cache
+from ccproxy_sanic.caching.numbers import request_validator, response_cache
 from ccproxy_sanic.handlers import answer, everybody
 from ccproxy_sanic.handlers.looking import allowed
 from ccproxy_sanic.runtime import Runtime

@@ -15,7 +15,7 @@ import msgspec
 from sanic import HTTPResponse, Request
 
 from actors import Totals
-from ccproxy_sanic.cache_numbers import request_validator, response_cache
+from ccproxy_sanic.caching.numbers import request_validator, response_cache
 from ccproxy_sanic.handlers import answer, everybody
 from ccproxy_sanic.handlers.looking import allowed, is_local
 from ccproxy_sanic.ops.prometheus import page

@@ -15,7 +15,7 @@ import actors
 from ccproxy_sanic.pipeline.retry import RetryRules
 from ccproxy_sanic.profiles import Profile
 from ccproxy_sanic.routing import Routing
-from ccproxy_sanic.running import SharedStreams
+from ccproxy_sanic.sharing.running import SharedStreams
 from ccproxy_sanic.upstream.target import Target
 
 

@@ -17,8 +17,8 @@ from ccproxy_sanic.pipeline.house import House
 from ccproxy_sanic.pipeline.keeping import is_greedy
 from ccproxy_sanic.pipeline.report import note_usage
 from ccproxy_sanic.pipeline.work import Work
-from ccproxy_sanic.reader import Client, Drive, Reader
-from ccproxy_sanic.sharing import SharedStream
+from ccproxy_sanic.sharing.reader import Client, Drive, Reader
+from ccproxy_sanic.sharing.stream import SharedStream
 from ccproxy_sanic.translate.usage import Usage
 
 SAMPLED: Final = 16_384  # bytes of a body above which its hash is made of a sample

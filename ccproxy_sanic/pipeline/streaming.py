@@ -16,7 +16,7 @@ from ccproxy_sanic.pipeline.joining import joined, note_rest, stream_key
 from ccproxy_sanic.pipeline.report import note_usage
 from ccproxy_sanic.pipeline.way import Way
 from ccproxy_sanic.pipeline.work import Work
-from ccproxy_sanic.reader import Client
+from ccproxy_sanic.sharing.reader import Client
 from ccproxy_sanic.translate import faults
 from ccproxy_sanic.translate.reply_spec import ReplySpec
 from ccproxy_sanic.translate.stream import StreamTranslator

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ccproxy_sanic import cli
-from ccproxy_sanic.lessons import FILE, LASTS
+from ccproxy_sanic.learning.lessons import FILE, LASTS
 from tests.support.proxy import Proxy, events, message, serving, text_of
 from tests.support.routes import routed
 from tests.support.upstream import Received, Reply, ScriptedUpstream, reply_json, sse, text_stream

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ccproxy_sanic import look, settings
+from ccproxy_sanic import settings
+from ccproxy_sanic.learning import look
 from ccproxy_sanic.server import build_app
 from tests.support.proxy import DEFAULTS, Proxy, message, serving
 from tests.support.upstream import CUT, NOBODY, Received, Reply, ScriptedUpstream, head, reply_json

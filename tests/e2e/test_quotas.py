@@ -14,8 +14,8 @@ import pytest
 
 from actors import Admit, Limits, Permit, RateBooks, RateLimiterActor, Ref, Supervisor
 from actors.rate_messages import Demand, RateLimited, UpstreamLimits
-from ccproxy_sanic import quotas as quotas_module
-from ccproxy_sanic.quotas import Quotas, Share
+from ccproxy_sanic.crew import quotas as quotas_module
+from ccproxy_sanic.crew.quotas import Quotas, Share
 from tests.support.redis_server import RedisServer, needs_redis, redis_server
 
 pytestmark = needs_redis

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ccproxy_sanic import warmup as warmup_module
-from ccproxy_sanic.warmup import Warmup
+from ccproxy_sanic.caching import warmup as warmup_module
+from ccproxy_sanic.caching.warmup import Warmup
 from tests.e2e.test_cache import GREEDY, Numbered, ask
 from tests.support.proxy import Proxy, message, serving
 from tests.support.upstream import ScriptedUpstream, reply_json

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccproxy_sanic import errors, running, sharing
+from ccproxy_sanic import errors
 from ccproxy_sanic.context import NOBODY, RequestContext
+from ccproxy_sanic.sharing import running
+from ccproxy_sanic.sharing import stream as sharing
 from tests.support.readers import END, Hall, Place, Wire, turn
 
 PLACE = st.integers(0, 7)

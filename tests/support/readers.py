@@ -14,8 +14,8 @@ from actors.testing import ManualClock
 from ccproxy_sanic import errors
 from ccproxy_sanic.context import RequestContext
 from ccproxy_sanic.pump import Pump
-from ccproxy_sanic.running import SharedStreams
-from ccproxy_sanic.sharing import SharedStream
+from ccproxy_sanic.sharing.running import SharedStreams
+from ccproxy_sanic.sharing.stream import SharedStream
 from ccproxy_sanic.upstream import Deadlines
 from ccproxy_sanic.upstream.exchange import Exchange
 from ccproxy_sanic.upstream.h1_answer import Answer

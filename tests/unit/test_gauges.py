@@ -17,15 +17,15 @@ from actors.metrics import MAILBOX
 from actors.metrics_registry import MetricsRegistry
 from actors.stream_table import StreamStatistics
 from ccproxy_sanic import gauges
+from ccproxy_sanic.caching.known import KnownStatistics
+from ccproxy_sanic.caching.second_level import SecondStatistics
+from ccproxy_sanic.crew.quotas import QuotaStatistics
 from ccproxy_sanic.gauges_table import LEFT_OUT, PARTS, Row
-from ccproxy_sanic.known import KnownStatistics
 from ccproxy_sanic.ops.error_records import RecordStatistics
 from ccproxy_sanic.ops.logging import LogStatistics
 from ccproxy_sanic.ops.prometheus import page
-from ccproxy_sanic.quotas import QuotaStatistics
-from ccproxy_sanic.running import SharingStatistics
 from ccproxy_sanic.runtime import Quiet
-from ccproxy_sanic.second_level import SecondStatistics
+from ccproxy_sanic.sharing.running import SharingStatistics
 from ccproxy_sanic.tokens.counter import MemoryStatistics
 from ccproxy_sanic.upstream.engine import Statistics
 from ccproxy_sanic.upstream.transport import Transports

@@ -7,8 +7,8 @@ from typing import Any
 from actors import Exchange
 from actors.cache_shelf import Shelf, ShelfCounts, ShelfLimits
 from actors.testing import ManualClock
+from ccproxy_sanic.caching.known import LARGEST, Known, KnownStatistics
 from ccproxy_sanic.context import Caller, RequestContext
-from ccproxy_sanic.known import LARGEST, Known, KnownStatistics
 from ccproxy_sanic.pipeline.keeping import Answer
 
 HEAD, BODY = b"POST /v1/messages HTTP/1.1\r\nx-api-key: k\r\n", b'{"a":1}'

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccproxy_sanic import lessons
-from ccproxy_sanic.lesson_keeper import Keeper
-from ccproxy_sanic.lessons import FILE, LASTS, LONGEST_NAME, MOST, MOST_OF_ONE, Lesson, Lessons, plain
+from ccproxy_sanic.learning import lessons
+from ccproxy_sanic.learning.keeper import Keeper
+from ccproxy_sanic.learning.lessons import FILE, LASTS, LONGEST_NAME, MOST, MOST_OF_ONE, Lesson, Lessons, plain
 from ccproxy_sanic.profiles import BUILTIN, from_switches
 
 URL = "https://llm.example.com/v1"

@@ -7,11 +7,12 @@ import socket
 
 import pytest
 
-from ccproxy_sanic import crew, parent, settings
+from ccproxy_sanic import parent, settings
+from ccproxy_sanic.crew import crew
+from ccproxy_sanic.crew.siblings import Siblings
 from ccproxy_sanic.frames import Ask, Done, Place, Ready, Told, Unpacker, alone, packed
 from ccproxy_sanic.listening import bind
 from ccproxy_sanic.parent import MOST_SHORT, Parent
-from ccproxy_sanic.siblings import Siblings
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ async def test_who_asks_the_others_gets_what_the_parent_tells() -> None:
 
 
 async def test_a_parent_that_says_nothing_costs_the_others_numbers_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ccproxy_sanic.siblings.PATIENCE", 0.05)
+    monkeypatch.setattr("ccproxy_sanic.crew.siblings.PATIENCE", 0.05)
     async with Line({}) as line:
         told = await line.siblings.ask("dump", b"own")
         assert (told.answers, told.up, told.expected) == ((), 1, 2)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ccproxy_sanic import warmup_file
+from ccproxy_sanic.caching import warmup_file
 from ccproxy_sanic.pipeline.keeping import Origin
 
 HELLO = {"model": "claude-sonnet-4-5", "max_tokens": 64, "messages": [{"role": "user", "content": "Hello"}]}

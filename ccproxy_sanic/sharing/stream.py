@@ -20,8 +20,8 @@ from typing import Any, Final, Protocol
 from ccproxy_sanic.context import RequestContext
 from ccproxy_sanic.errors import Broken, Overloaded, ProxyError
 from ccproxy_sanic.pump import Pump
-from ccproxy_sanic.reader import Client, Drive, Reader, wake
-from ccproxy_sanic.running import GRANT, SharedStreams
+from ccproxy_sanic.sharing.reader import Client, Drive, Reader, wake
+from ccproxy_sanic.sharing.running import GRANT, SharedStreams
 
 log = logging.getLogger("ccproxy")
 SHARED: Final = "x-ccproxy-shared"

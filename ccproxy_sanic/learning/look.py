@@ -18,8 +18,8 @@ import msgspec
 
 from ccproxy_sanic.context import shown
 from ccproxy_sanic.errors import ProxyError
-from ccproxy_sanic.lesson_keeper import Keeper, Later
-from ccproxy_sanic.lessons import LASTS, Lessons
+from ccproxy_sanic.learning.keeper import Keeper, Later
+from ccproxy_sanic.learning.lessons import LASTS, Lessons
 from ccproxy_sanic.profiles import GENERIC, Catalog, Profile, recognise, resolve
 from ccproxy_sanic.upstream.exchange import Closer, Head, open_exchange
 from ccproxy_sanic.upstream.target import Target

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from ccproxy_sanic import context, errors, pipeline, warmup_file
+from ccproxy_sanic import context, errors, pipeline
+from ccproxy_sanic.caching import warmup_file
 from ccproxy_sanic.context import Caller, RequestContext
 from ccproxy_sanic.pipeline import House
 from ccproxy_sanic.pipeline.keeping import Origin, popular

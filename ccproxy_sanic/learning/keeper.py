@@ -12,8 +12,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from ccproxy_sanic import lessons
-from ccproxy_sanic.lessons import Lesson, Lessons
+from ccproxy_sanic.learning import lessons
+from ccproxy_sanic.learning.lessons import Lesson, Lessons
 from ccproxy_sanic.profiles import Catalog
 
 log = logging.getLogger("ccproxy")

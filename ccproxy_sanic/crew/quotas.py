@@ -24,7 +24,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from actors.messages import ActorError
 from actors.rate_messages import Allot, Book, Claim, Sharing
-from ccproxy_sanic.quotas_script import SCRIPT
+from ccproxy_sanic.crew.script import SCRIPT
 from ccproxy_sanic.redis_client import client_of
 
 log = logging.getLogger("ccproxy")

@@ -12,12 +12,12 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from actors import Demand, Ref
+from ccproxy_sanic.crew.siblings import Siblings
 from ccproxy_sanic.frames import Place
 from ccproxy_sanic.settings import Settings
-from ccproxy_sanic.siblings import Siblings
 
 if TYPE_CHECKING:
-    from ccproxy_sanic.quotas import Quotas, QuotaStatistics
+    from ccproxy_sanic.crew.quotas import Quotas, QuotaStatistics
 
 Spawn = Callable[[Coroutine[Any, Any, Any], str], asyncio.Task[Any]]
 
@@ -37,7 +37,7 @@ class Crew:
         """Share the limits, where there is a server for that."""
         if self._settings.redis_url is None:
             return
-        from ccproxy_sanic.quotas import Quotas, Share  # and with it the client, which nobody else needs
+        from ccproxy_sanic.crew.quotas import Quotas, Share  # and with it the client, which nobody else needs
 
         self._quotas = Quotas(
             self._settings.redis_url.reveal(),

@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from ccproxy_sanic.caching.known import MOST, Known
+from ccproxy_sanic.caching.warmup import Warmup
 from ccproxy_sanic.context import Caller
-from ccproxy_sanic.known import MOST, Known
 from ccproxy_sanic.pipeline import House
 from ccproxy_sanic.pipeline.keeping import new_books
 from ccproxy_sanic.pipeline.report import Hits
 from ccproxy_sanic.settings import Settings
-from ccproxy_sanic.warmup import Warmup
 
 if TYPE_CHECKING:
-    from ccproxy_sanic.second_level import SecondLevel
+    from ccproxy_sanic.caching.second_level import SecondLevel
 
 MIB: Final = 1 << 20
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]]
@@ -45,7 +45,7 @@ class Caching:
         self.books.forget(clock())
         self.books.renew()
         if url := settings.cache_url or settings.redis_url:
-            from ccproxy_sanic.second_level import SecondLevel
+            from ccproxy_sanic.caching.second_level import SecondLevel
 
             self.second = SecondLevel(
                 url.reveal(), settings.cache_ttl, time.time, lambda work: spawn(work, "second level")

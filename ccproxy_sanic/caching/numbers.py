@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ccproxy_sanic.caching import MIB, Caching
+from ccproxy_sanic.caching.wiring import MIB, Caching
 
 DIGITS: Final = 3
 

@@ -276,7 +276,9 @@ class Way:
         else:
             self._left.remove(step)
             self._spent = frozenset(pair for pair in self._spent if pair[0] != step.upstream)
-        return bool(self._left)
+        # What is at its limit, or was asked to pause, stays passed over: rather the same target again than that one.
+        barred = self.permit.barred if self.permit is not None else ()
+        return any(other.upstream not in barred for other in self._left)
 
     def _extent(self, fault: errors.ProxyError) -> Extent | None:
         for kind, extent in RULED_OUT:

@@ -207,6 +207,19 @@ async def test_a_paused_upstream_is_passed_over(tmp_path: Path) -> None:
             assert (len(one.requests), len(two.requests)) == (1, 4)
 
 
+async def test_a_paused_upstream_is_not_asked_either_where_the_other_one_fails(tmp_path: Path) -> None:
+    down = reply_json({"error": {"message": "down"}}, 500)
+    async with ScriptedUpstream([busy(retry_after="60")]) as one, ScriptedUpstream() as two:
+        two.script = lambda received: down if len(two.requests) == 2 else answer(received)
+        upstreams = {"one": {"base_url": one.base_url}, "two": {"base_url": two.base_url}}
+        async with routed(tmp_path, upstreams, PROVIDER_RETRY_BASE_DELAY="0.01") as proxy:
+            assert (await proxy.post()).status_code == 200
+            response = await proxy.post()
+            assert response.status_code == 200
+            assert response.headers["x-ccproxy-route"] == "two/m-two;failed=500, two/m-two"
+            assert (len(one.requests), len(two.requests)) == (1, 3)
+
+
 async def test_a_429_shows_a_limit_where_none_is_set() -> None:
     script = [*[answer()] * 20, busy(), answer()]
     async with ScriptedUpstream(script) as upstream, serving(upstream.base_url, **NO_RETRIES) as proxy:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from bench.macro.processes import PYTHON, Process, free_port, wait_until
 
 MODEL: Final = "bench-model"
-QUIET: Final = {"LOG_FILE_PATH": "", "ERROR_LOG_FILE_PATH": ""}
+QUIET: Final = {"LOG_FILE_PATH": "", "ERROR_LOG_FILE_PATH": "", "ERROR_TRACKING_FILE": ""}
 
 Command = Callable[[int, int], list[str]]
 """From its port and the upstream's."""

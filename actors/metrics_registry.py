@@ -173,7 +173,7 @@ class MetricsRegistry:
             buckets = row.upstream
             buckets[bisect_left(BUCKETS, waited)] += 1
             buckets[-1] += waited
-        if first := e.first_content_s:
+        if (first := e.first_content_s) is not None:  # 0: within one step of the loop's clock, a millisecond
             buckets = self._firsts
             buckets[bisect_left(BUCKETS, first)] += 1
             buckets[-1] += first

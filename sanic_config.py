@@ -13,7 +13,7 @@ from __future__ import annotations
 RESPONSE_TIMEOUT = 630
 
 # Idle time while the head of a request arrives.  It begins anew at every byte: the absolute limit is the server's own
-# (hardening.py), which looks when Sanic does: every half of the smallest of these three.
+# (front/protocol.py), which looks when Sanic does: every half of the smallest of these three.
 REQUEST_TIMEOUT = 10
 
 # Idle time between two requests.  Routers that keep connections to us (Heroku's idles at 90 s) must be the first to

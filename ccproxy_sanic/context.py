@@ -35,6 +35,23 @@ class Caller(msgspec.Struct, frozen=True):
     key: str
 
 
+class Asker:
+    """What a request's head alone says of who asks, and how.
+
+    It lives as long as its head is remembered, so what a handler has found out from the head is found out once;
+    ``caller`` is None until it has been let in.
+    """
+
+    __slots__ = ("caller", "client_app", "encoding", "session", "wishes")
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.session = foreign_id(headers.get(SESSION_HEADER))
+        self.client_app = foreign_id(headers.get("x-app"))
+        self.encoding = headers.get("content-encoding", "").strip().lower()
+        self.caller: Caller | None = None
+        self.wishes: Any = None
+
+
 class Answer(Protocol):
     """What is known of an upstream's answer, when it has been read."""
 
@@ -100,7 +117,6 @@ class RequestContext(msgspec.Struct, gc=False):
     began: float
     caller: Caller
     session: str = ""
-    trace_id: str = ""
     client_app: str = ""
     stream: bool = False
     client_model: str = ""
@@ -175,7 +191,7 @@ def foreign_id(value: str | None) -> str:
     return value
 
 
-def begin(path: str, headers: Mapping[str, str], started: float, began: float, bytes_in: int) -> RequestContext:
+def begin(path: str, asker: Asker, started: float, began: float, bytes_in: int) -> RequestContext:
     """The context of a request that has just been read; the caller is not known yet."""
     ctx = RequestContext(
         request_id=new_id("req_"),
@@ -183,9 +199,8 @@ def begin(path: str, headers: Mapping[str, str], started: float, began: float, b
         started=started,
         began=began,
         caller=NOBODY,
-        session=foreign_id(headers.get(SESSION_HEADER)),
-        trace_id=foreign_id(headers.get("x-request-id")),
-        client_app=foreign_id(headers.get("x-app")),
+        session=asker.session,
+        client_app=asker.client_app,
         bytes_in=bytes_in,
     )
     current.set(ctx)

@@ -73,14 +73,19 @@ class Whole(Head):
         http, body = cast(Any, self.stream), cast(bytes, self.body)
         if http.response_func is None:  # Sanic sends once more what a handler has sent
             return
+        protocol = http.protocol
         block = b"%bcontent-length: %d\r\nconnection: %b\r\n%b: %b\r\n\r\n%b" % (
             self._said(),
             len(body),
             b"keep-alive" if http.keep_alive else b"close",
-            *http.protocol.app.ctx.guards.lines(http, self.headers["request-id"]),
+            *protocol.app.ctx.guards.lines(http, self.headers["request-id"]),
             body,
         )
-        await http.protocol.send(block)
+        if protocol._can_write.is_set() and not protocol.transport.is_closing():
+            protocol.transport.write(block)
+            protocol._time = monotonic()
+        else:
+            await protocol.send(block)
         http.response_func, http.stage = None, Stage.IDLE  # what Sanic itself does when a whole answer is out
 
 

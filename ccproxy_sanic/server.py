@@ -29,8 +29,10 @@ import sanic_config
 from ccproxy_sanic import catalog, errors, handlers, settings
 from ccproxy_sanic.context import HOP_HEADER, new_id
 from ccproxy_sanic.frames import Place
+from ccproxy_sanic.front.heads import Heads
+from ccproxy_sanic.front.protocol import StrictProtocol, handler_of
+from ccproxy_sanic.front.requests import NamedHostRequest, StrictRequest
 from ccproxy_sanic.handlers import failing
-from ccproxy_sanic.hardening import NamedHostRequest, StrictProtocol, StrictRequest
 from ccproxy_sanic.listening import bind
 from ccproxy_sanic.ops import descriptors
 from ccproxy_sanic.relay import JSON, Head
@@ -110,6 +112,7 @@ def build_app(conf: settings.Settings, place: Place | None = None) -> Sanic[Any,
         configure_logging=False,
     )
     app.ctx.runtime, app.ctx.guards = runtime, runtime.guards
+    app.ctx.heads, app.ctx.handle = Heads(app), handler_of(app)
     handlers.add_routes(app)
 
     @app.before_server_start

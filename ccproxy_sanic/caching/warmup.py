@@ -14,7 +14,7 @@ from typing import Final
 
 from ccproxy_sanic import context, errors, pipeline
 from ccproxy_sanic.caching import warmup_file
-from ccproxy_sanic.context import Caller, RequestContext
+from ccproxy_sanic.context import Asker, Caller, RequestContext
 from ccproxy_sanic.pipeline import House
 from ccproxy_sanic.pipeline.keeping import Origin, popular
 from ccproxy_sanic.settings import Settings
@@ -102,7 +102,7 @@ class Warmup:
     async def _ask(self, item: Origin, caller: Caller) -> errors.ProxyError | None:
         """One request, counted and logged like any other."""
         house, raw = self._house, item.body
-        ctx = context.begin(PATH, {}, house.clock(), house.timer(), len(raw))
+        ctx = context.begin(PATH, Asker({}), house.clock(), house.timer(), len(raw))
         ctx.caller = caller
         ctx.deadline = ctx.started + self._settings.total_timeout
         fault: errors.ProxyError | None = None

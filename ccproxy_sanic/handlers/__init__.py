@@ -9,7 +9,7 @@ from sanic import HTTPResponse
 
 from ccproxy_sanic.handlers import cache, cors, count_tokens, everybody, health, messages, metrics, models
 
-Handler = Callable[..., Awaitable[HTTPResponse | None]]  # of the request and what the path holds
+Handler = Callable[..., HTTPResponse | Awaitable[HTTPResponse | None]]  # of the request and what the path holds
 
 # path, methods, handler.  `/v1/v1/...` is what a base URL that ends in /v1 makes of it (claude-code.md 1)
 ROUTES: Final[tuple[tuple[str, tuple[str, ...], Handler], ...]] = (

@@ -7,10 +7,10 @@ API itself is asked, and what it does not answer is counted here.
 from __future__ import annotations
 
 import msgspec
-from sanic import Request
 
 from ccproxy_sanic import pipeline
 from ccproxy_sanic.context import RequestContext
+from ccproxy_sanic.front.requests import StrictRequest
 from ccproxy_sanic.handlers.serving import admitted, answered
 from ccproxy_sanic.pipeline import Work
 from ccproxy_sanic.relay import Client
@@ -19,11 +19,11 @@ from ccproxy_sanic.tokens import Prompt, prompt_of
 from ccproxy_sanic.wire import anthropic
 
 
-async def create(request: Request) -> None:
+async def create(request: StrictRequest) -> None:
     await answered(request, _serve)
 
 
-async def _serve(runtime: Runtime, request: Request, ctx: RequestContext, client: Client) -> None:
+async def _serve(runtime: Runtime, request: StrictRequest, ctx: RequestContext, client: Client) -> None:
     raw = admitted(runtime, request, ctx)
 
     headers, query = request.headers, request.query_string

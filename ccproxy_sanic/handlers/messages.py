@@ -5,13 +5,14 @@ Rule: what is committed ends as a stream, with its last event or an error; what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final, TypeVar
 
-from sanic import HTTPResponse, Request
+from sanic import HTTPResponse
 
 from ccproxy_sanic import errors, pipeline
 from ccproxy_sanic.context import RequestContext
+from ccproxy_sanic.front.requests import StrictRequest
 from ccproxy_sanic.handlers.serving import admitted, answered
 from ccproxy_sanic.pipeline.work import CacheWish
 from ccproxy_sanic.relay import Client
@@ -23,23 +24,25 @@ CACHE: Final[dict[str, CacheWish]] = {"": "", "on": "on", "off": "off", "refresh
 T = TypeVar("T")
 
 
-async def create(request: Request) -> HTTPResponse | None:
+def create(request: StrictRequest) -> HTTPResponse | Awaitable[None]:
+    """Its answer, where that is known at once, else the work that sends it."""
     runtime: Runtime = request.app.ctx.runtime
     at_once = not runtime.draining and runtime.tracer is None  # a trace is begun with the frame around all others
     if at_once and (known := runtime.caching.known.find(request.head, request.body)) is not None:
         event, ready = known
         runtime.caching.hits.report(event)
         return ready
-    await answered(request, _serve)
-    return None
+    return answered(request, _serve)
 
 
-async def _serve(runtime: Runtime, request: Request, ctx: RequestContext, client: Client) -> None:
-    house, headers = runtime.house, request.headers
+async def _serve(runtime: Runtime, request: StrictRequest, ctx: RequestContext, client: Client) -> None:
+    house, headers, asker = runtime.house, request.headers, request.asker
     raw = admitted(runtime, request, ctx)
     req = anthropic.decode_request(raw)
     ctx.stream, ctx.client_model = bool(req.stream), req.model
-    share, cache = _wish(headers, "x-ccproxy-share", SHARE), _wish(headers, "x-ccproxy-cache", CACHE)
+    if asker.wishes is None:
+        asker.wishes = _wish(headers, "x-ccproxy-share", SHARE), _wish(headers, "x-ccproxy-cache", CACHE)
+    share, cache = asker.wishes
     work = pipeline.begin(house, ctx, req, raw, headers, request.query_string, share, cache)
     if ctx.stream:
         with runtime.watch.over(client):

@@ -8,30 +8,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Final
-
-from sanic import Request
 
 from ccproxy_sanic import context, errors, pipeline
 from ccproxy_sanic.context import HOP_HEADER, RequestContext, Trace, Tracer
+from ccproxy_sanic.front.requests import StrictRequest
 from ccproxy_sanic.handlers import failing
 from ccproxy_sanic.relay import Client
 from ccproxy_sanic.runtime import Runtime
 
 log = logging.getLogger("ccproxy")
 
-Work = Callable[[Runtime, Request, RequestContext, Client], Awaitable[None]]
+Work = Callable[[Runtime, StrictRequest, RequestContext, Client], Awaitable[None]]
 
 WINDOW_BITS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's names for the encodings
 CLIENT_CLOSED: Final = 499  # what a log says of a client that left; never sent
 
 
-async def answered(request: Request, work: Work) -> None:
+async def answered(request: StrictRequest, work: Work) -> None:
     """Answer ``request`` by ``work``, whatever comes of it."""
     runtime: Runtime = request.app.ctx.runtime
     house, settings = runtime.house, runtime.settings
-    ctx = context.begin(request.path, request.headers, house.clock(), house.timer(), len(request.body))
+    ctx = context.begin(request.path, request.asker, house.clock(), house.timer(), len(request.body))
     ctx.deadline = ctx.started + settings.total_timeout
     if runtime.tracer is not None:
         ctx.trace = _traced(runtime.tracer, request, ctx)
@@ -79,7 +78,7 @@ async def answered(request: Request, work: Work) -> None:
             failing.note(runtime.failures, request, fault, ctx.request_id, ctx=ctx)
 
 
-def _traced(tracer: Tracer, request: Request, ctx: RequestContext) -> Trace:
+def _traced(tracer: Tracer, request: StrictRequest, ctx: RequestContext) -> Trace:
     headers = request.headers
     return tracer.begin(
         ctx,
@@ -92,26 +91,27 @@ def _traced(tracer: Tracer, request: Request, ctx: RequestContext) -> Trace:
     )
 
 
-def admitted(runtime: Runtime, request: Request, ctx: RequestContext) -> bytes:
+def admitted(runtime: Runtime, request: StrictRequest, ctx: RequestContext) -> bytes:
     """The body of a request that may be served, decoded; the context gets its caller.
 
     Raises Draining, Looped, Unauthenticated, Forbidden, InvalidRequest, TooLarge.
     """
-    headers, settings = request.headers, runtime.settings
     if runtime.draining:
         raise errors.Draining("the proxy is restarting", retry_after=1)
-    if runtime.hop in headers.get(HOP_HEADER, ""):
-        raise errors.Looped("this request has already passed through this proxy: its upstream leads back to it")
-    ctx.caller = runtime.identify(headers)
-    return decode_body(headers, request.body, settings.max_body_bytes)
+    asker = request.asker
+    if asker.caller is None:
+        if runtime.hop in request.headers.get(HOP_HEADER, ""):
+            raise errors.Looped("this request has already passed through this proxy: its upstream leads back to it")
+        asker.caller = runtime.identify(request.headers)
+    ctx.caller = asker.caller
+    return decode_body(asker.encoding, request.body, runtime.settings.max_body_bytes)
 
 
-def decode_body(headers: Mapping[str, str], body: bytes, limit: int) -> bytes:
+def decode_body(encoding: str, body: bytes, limit: int) -> bytes:
     """The body without its ``content-encoding`` (protocol.md 1.1).  Raises InvalidRequest, TooLarge.
 
     ``limit`` bounds the decoded size too, so that a small body can't become a large one.
     """
-    encoding = headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
         return body
     if encoding not in WINDOW_BITS:

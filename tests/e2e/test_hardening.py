@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from ccproxy_sanic import hardening
+from ccproxy_sanic.front import checks, protocol
 from tests.support.proxy import HELLO, Proxy, serving
 
 BODY = json.dumps(HELLO).encode()
@@ -46,7 +46,7 @@ BAD = {
         b"Host: localhost", b"Transfer-Encoding: chunked", line=b"POST /v1/messages HTTP/1.0", body=CHUNKED
     ),
     "method of other letters": post(b"Host: localhost", LENGTH, line=b"P@ST /v1/messages HTTP/1.1"),
-    "too many headers": post(b"Host: localhost", LENGTH, *(b"X-%d: x" % n for n in range(hardening.MAX_HEADERS))),
+    "too many headers": post(b"Host: localhost", LENGTH, *(b"X-%d: x" % n for n in range(checks.MAX_HEADERS))),
     "no request at all": b"hello\r\n\r\n",
 }
 
@@ -95,7 +95,7 @@ async def test_a_client_that_drips_bytes_is_cut_by_an_absolute_deadline(
     data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(hardening, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(protocol, "monotonic", lambda: clock[0])
     async with serving() as proxy:
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
         writer.write(data)
@@ -107,7 +107,7 @@ async def test_a_client_that_drips_bytes_is_cut_by_an_absolute_deadline(
             writer.write(b" ")
             await asyncio.sleep(0.02)
             assert not writer.transport.is_closing()
-        clock[0] = hardening.HEAD_DEADLINE + 1
+        clock[0] = protocol.HEAD_DEADLINE + 1
         connection.check_timeouts()
         async with asyncio.timeout(10):
             answer = await reader.read()

@@ -1,0 +1,155 @@
+"""Sanic's protocol, with clients that never get to the end of a sentence, and with those that say the same again.
+
+Rule: a read deadline is absolute and looked at every few seconds, without a timer per request; a head that is known is
+not read again, and its request goes straight to its handler.  All others go Sanic's way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from time import monotonic
+from typing import Any, Final
+
+from sanic.exceptions import PayloadTooLarge, RequestTimeout
+from sanic.http import Http, Stage
+from sanic.server import HttpProtocol
+from sanic.server.protocols.base_protocol import current_time  # type: ignore[attr-defined]
+
+from ccproxy_sanic.front.heads import Heads
+from ccproxy_sanic.front.requests import KnownRequest
+
+HEAD_DEADLINE: Final = 10.0  # seconds from a request's first byte to the end of its head
+BODY_FLOOR: Final = 1024.0  # bytes a second, on average, that a body must bring after that
+
+
+class StrictHttp(Http):
+    """Sanic's HTTP/1.1 for one connection."""
+
+    __slots__ = ("_heads",)
+
+    # as Sanic uses them
+    request_body: Any
+    request_bytes: Any
+    request_max_size: Any
+
+    def __init__(self, protocol: Any) -> None:
+        super().__init__(protocol)  # type: ignore[no-untyped-call]
+        self._heads: Heads = protocol.app.ctx.heads
+
+    async def http1_request_header(self) -> None:
+        """Make :attr:`request` of what has come."""
+        buffer = self.recv_buffer
+        end = buffer.find(b"\r\n\r\n")
+        head = bytes(buffer[:end]) if end > 0 else b""
+        found = self._heads.find(head)
+        if found is None:
+            await super().http1_request_header()  # type: ignore[no-untyped-call]
+            self._heads.note(self)
+            return
+        known, size = found
+        self.keep_alive, self.url, self.head_only = known.keep_alive, known.url, False
+        self.request = request = KnownRequest(known, head, self)
+        del buffer[: end + 4]
+        self.request_bytes = self.request_bytes_left = size
+        if len(buffer) == size <= self.request_max_size:
+            request.body = bytes(buffer)
+            buffer.clear()
+        else:
+            self.request_body = True
+        self.protocol.state["requests_count"] += 1
+
+    async def whole_body(self) -> bytes:
+        """The rest of a body whose length is known.  Raises PayloadTooLarge."""
+        buffer, size = self.recv_buffer, self.request_bytes
+        if size > self.request_max_size:
+            self.keep_alive = False
+            raise PayloadTooLarge("Request body exceeds the size limit")
+        while len(buffer) < size:
+            await self._receive_more()
+        with memoryview(buffer) as view:
+            body = bytes(view[:size])
+        del buffer[:size]
+        self.request_body, self.request_bytes_left = None, 0
+        return body
+
+
+class StrictProtocol(HttpProtocol):
+    """Sanic's protocol with an absolute deadline for reading: its own timeouts start anew at each byte."""
+
+    HTTP_CLASS = StrictHttp
+    __slots__ = ("_most", "_paused", "_reading", "_reading_since", "_waiter")
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._reading: object = None
+        self._reading_since = 0.0
+        self._waiter: asyncio.Future[None] | None = None
+        self._most: int = self.app.config.REQUEST_BUFFER_SIZE  # Sanic's config takes a microsecond to say so
+        self._paused = False
+        self.request_handler = self.app.ctx.handle
+
+    def data_received(self, data: bytes) -> None:
+        self._time = current_time()
+        buffer, waiter = self.recv_buffer, self._waiter
+        buffer += data
+        if len(buffer) >= self._most and self.transport is not None:
+            self.transport.pause_reading()
+            self._paused = True
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def receive_more(self) -> Awaitable[None]:  # type: ignore[override]  # Sanic only awaits it
+        if self._paused and self.transport is not None:
+            self._paused = False
+            self.transport.resume_reading()
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        self._waiter = waiter
+        return waiter
+
+    def check_timeouts(self) -> None:
+        if self._too_slow():
+            self._http.exception = RequestTimeout("Request Timeout")
+            self._http.request_body = None  # else Sanic would answer and then wait for the rest of it
+            if self._task is not None:
+                self._task.cancel()
+            return
+        super().check_timeouts()  # type: ignore[no-untyped-call]
+
+    def _too_slow(self) -> bool:
+        http = self._http
+        if http is None or self._task is None:
+            return False
+        in_head = http.stage is Stage.REQUEST
+        if not in_head and not (http.stage is Stage.HANDLER and http.request_body):
+            self._reading = None
+            return False
+        request = self.state["requests_count"] + (1 if in_head else 0)
+        now = monotonic()
+        if self._reading != request:  # first seen reading this one: the clock starts here, a look late at most
+            self._reading, self._reading_since = request, now
+            return False
+        elapsed = now - self._reading_since
+        if elapsed < HEAD_DEADLINE:
+            return False
+        if in_head:
+            return True
+        arrived = (http.request_bytes or 0) - (http.request_bytes_left or 0) + len(self.recv_buffer)
+        return arrived < elapsed * BODY_FLOOR
+
+
+def handler_of(app: Any) -> Any:
+    """What Sanic's protocol calls with each request."""
+
+    async def answer(request: KnownRequest) -> None:
+        try:
+            await request.answer()
+        except Exception as error:
+            await app.handle_exception(request, error, run_middleware=False)
+
+    def handle(request: Any) -> Awaitable[None]:
+        return answer(request) if type(request) is KnownRequest else app.handle_request(request)
+
+    return handle

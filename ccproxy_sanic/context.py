@@ -156,9 +156,8 @@ class RequestContext(msgspec.Struct, gc=False):
             f"upstream;dur={self.upstream_s * 1e3:.2f}"
         )
 
-    def account(self) -> dict[str, str]:
-        """The headers that tell what became of the request: model, way and adjustments."""
-        headers: dict[str, str] = {}
+    def account(self, headers: dict[str, str]) -> dict[str, str]:
+        """Adds to ``headers`` those that tell what became of the request: model, way and adjustments."""
         if self.upstream_model:
             headers["x-upstream-model"] = shown(self.upstream_model)
         if self.hops:

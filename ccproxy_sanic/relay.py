@@ -16,12 +16,13 @@ from sanic import Request
 from sanic.helpers import STATUS_CODES
 from sanic.http import Http, Stage
 from sanic.response import HTTPResponse
-from sanic.response.types import BaseHTTPResponse
 
 from ccproxy_sanic.context import RequestContext
 from ccproxy_sanic.errors import ProxyError, as_event, as_response
 from ccproxy_sanic.pump import Pump
 
+CHUNKED: Final = b"transfer-encoding: chunked"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 JSON: Final = "application/json"
 EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
@@ -58,9 +59,24 @@ class Head(HTTPResponse):
         return lines
 
 
-class Whole(Head):
-    """A whole answer to a POST, written as one block: Sanic's own walk over the headers is a tenth of what a small
-    answer costs."""
+def is_writable(protocol: Any) -> bool:
+    """Whether a client's connection (Sanic's protocol) takes a block without anybody's waiting."""
+    transport = protocol.transport
+    return transport is not None and protocol._can_write.is_set() and not transport.is_closing()
+
+
+def write(protocol: Any, block: bytes) -> bool:
+    """Write a block to a client, if that needs no waiting: half of the cost of Sanic's ``send``."""
+    if not is_writable(protocol):
+        return False
+    protocol.transport.write(block)
+    protocol._time = monotonic()  # Sanic's own clock: it would take us for silent
+    return True
+
+
+class Direct(Head):
+    """The answer to a POST, written without Sanic, whose walk over the headers is a tenth of what a small answer
+    costs."""
 
     __slots__ = ()
 
@@ -69,23 +85,29 @@ class Whole(Head):
         lines = [f"{name}: {value}\r\n" for name, value in self.headers.items()]
         return STATUS_LINES[self.status] + "".join(lines).encode("utf-8", "surrogateescape")
 
+    def opening(self, framing: bytes) -> bytes:
+        """The head, up to the empty line; ``framing`` is the header that tells where the body ends."""
+        http = cast(Any, self.stream)
+        return b"%b%b\r\nconnection: %b\r\n%b: %b\r\n\r\n" % (
+            self._said(),
+            framing,
+            b"keep-alive" if http.keep_alive else b"close",
+            *http.protocol.app.ctx.guards.lines(http, self.headers["request-id"]),
+        )
+
+
+class Whole(Direct):
+    """One whose body is known when it begins, in one block."""
+
+    __slots__ = ()
+
     async def send(self, data: Any = None, end_stream: bool | None = None) -> None:
         http, body = cast(Any, self.stream), cast(bytes, self.body)
         if http.response_func is None:  # Sanic sends once more what a handler has sent
             return
-        protocol = http.protocol
-        block = b"%bcontent-length: %d\r\nconnection: %b\r\n%b: %b\r\n\r\n%b" % (
-            self._said(),
-            len(body),
-            b"keep-alive" if http.keep_alive else b"close",
-            *protocol.app.ctx.guards.lines(http, self.headers["request-id"]),
-            body,
-        )
-        if protocol._can_write.is_set() and not protocol.transport.is_closing():
-            protocol.transport.write(block)
-            protocol._time = monotonic()
-        else:
-            await protocol.send(block)
+        block = self.opening(b"content-length: %d" % len(body)) + body
+        if not write(http.protocol, block):
+            await http.protocol.send(block)
         http.response_func, http.stage = None, Stage.IDLE  # what Sanic itself does when a whole answer is out
 
 
@@ -122,7 +144,6 @@ class Client(Pump):
         "_ping_after",
         "_ping_every",
         "_request",
-        "_response",
         "_wire",
         "_wrote_at",
         "committed",
@@ -148,8 +169,7 @@ class Client(Pump):
         self.committed = self._busy = self._ended = False
         self.status = 0
         self._wrote_at = ctx.started
-        self._response: BaseHTTPResponse | None = None
-        self._wire: Any = None  # Sanic's protocol of the client's connection, once chunks may be written to it
+        self._wire: Any = None  # Sanic's protocol of the client's connection, once the head is out
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else "spoken" if self.spoken else "committed" if self.committed else "waiting"
@@ -159,45 +179,61 @@ class Client(Pump):
 
     async def reply(self, status: int, headers: Mapping[str, str], body: bytes, content_type: str = JSON) -> None:
         """Send a whole answer: the one place where ``request-id`` and ``server-timing`` are put on."""
-        self.committed = self._ended = True
-        self.status = status
-        self.ctx.bytes_out += len(body)
-        response = await self._request.respond(Whole(status, {**self._standing(), **headers}, content_type, body))
-        await response.send(end_stream=True)
+        told = self._standing({})
+        if headers:
+            told.update(headers)
+        await self._whole(Whole(status, told, content_type, body))
 
-    def _standing(self) -> dict[str, str]:
+    async def _whole(self, response: Whole) -> None:
+        self.committed = self._ended = self._busy = True
+        self.status, self._wrote_at = response.status, self._clock()
+        self.ctx.bytes_out += len(cast(bytes, response.body))
+        self._respond(response)
+        await response.send()
+        self._busy = False
+
+    def _respond(self, response: Direct) -> Any:
+        """Sanic's stream, which ``response`` now answers; Sanic's own ``request.respond`` also looks for middleware."""
+        request = self._request
+        http: Any = request.stream
+        http.respond(response)
+        request.responded = True
+        return http
+
+    def _standing(self, told: dict[str, str]) -> dict[str, str]:
+        """``told``, with what every answer says."""
         ctx = self.ctx
-        return {
-            **ctx.upstream_headers,
-            "request-id": ctx.request_id,
-            "server-timing": ctx.server_timing(),
-            **ctx.account(),
-            **self.headers,
-        }
+        if ctx.upstream_headers:
+            told.update(ctx.upstream_headers)
+        told["request-id"], told["server-timing"] = ctx.request_id, ctx.server_timing()
+        ctx.account(told)
+        if self.headers:
+            told.update(self.headers)
+        return told
 
     # -- streams
 
-    async def _commit(self) -> BaseHTTPResponse:
+    def _framed(self, data: bytes) -> bytes:
+        """``data`` as a chunk (none where it is empty: it would end the body), the first time with the head before."""
+        chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        if self.committed:
+            return chunk
         self.committed, self.status = True, 200
-        self._response = await self._request.respond(Head(200, {**STREAM_HEADERS, **self._standing()}, EVENT_STREAM))
-        return self._response
-
-    def _open_wire(self) -> None:
-        """The head is out: from here chunks may be written without Sanic, if it frames them as chunks at all."""
-        stream: Any = self._request.stream
-        if getattr(stream.response_func, "__name__", "") == "http1_response_chunked":
-            self._wire = stream.protocol
+        response = Direct(200, self._standing({**STREAM_HEADERS}), EVENT_STREAM)
+        http = self._respond(response)
+        http.response_func, http.stage = http.http1_response_chunked, Stage.RESPONSE
+        self._wire = http.protocol
+        return response.opening(CHUNKED) + chunk
 
     async def send(self, data: bytes) -> None:
         """Write ready SSE frames; waits while the client does not read (that is the back-pressure)."""
         self._busy = True
         try:
-            response = self._response or await self._commit()
-            await response.send(data, end_stream=False)
+            block = self._framed(data)
+            if not write(self._wire, block):
+                await self._wire.send(block)
         finally:
             self._busy = False
-        if self._wire is None:
-            self._open_wire()
         self._wrote_at = self._clock()
         self.ctx.bytes_out += len(data)
 
@@ -205,10 +241,16 @@ class Client(Pump):
         """Write the last frames and the end of the body."""
         if self._ended:
             return
+        if not self.committed:
+            await self._whole(Whole(200, self._standing({**STREAM_HEADERS}), EVENT_STREAM, data))
+            return
         self._ended = self._busy = True
-        response = self._response or await self._commit()
         self.ctx.bytes_out += len(data)
-        await response.send(data, end_stream=True)
+        block = self._framed(data) + LAST_CHUNK
+        if not write(self._wire, block):
+            await self._wire.send(block)
+        http: Any = self._request.stream
+        http.response_func, http.stage = None, Stage.IDLE
         self._busy = False
 
     async def fail(self, fault: ProxyError) -> None:
@@ -236,19 +278,16 @@ class Client(Pump):
         return True
 
     def offer(self, data: bytes, now: float) -> bool:
-        """Write without waiting, if the client takes it now.
-
-        Straight to the transport: half of the cost of Sanic's ``send``, and no task need wake for it.
-        """
+        """Write without waiting, if the client takes it now, and has got the head."""
         wire = self._wire
-        transport = None if wire is None else wire.transport
-        if transport is None or not wire._can_write.is_set() or transport.is_closing():
+        if wire is None:
             return False
-        if data:
-            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-            wire._time = monotonic()  # Sanic's own clock: it would take us for silent
-            self._wrote_at = now
-            self.ctx.bytes_out += len(data)
+        if not data:
+            return is_writable(wire)
+        if not write(wire, b"%x\r\n%b\r\n" % (len(data), data)):
+            return False
+        self._wrote_at = now
+        self.ctx.bytes_out += len(data)
         return True
 
     def speak(self) -> None:
@@ -280,25 +319,12 @@ class Client(Pump):
 
     def ping_now(self) -> None:
         """Send a ping without waiting; skipped while writing is paused or the body has ended."""
-        if self._busy or self._ended or not self._writable():
+        http: Any = self._request.stream
+        if self._busy or self._ended or http is None or not is_writable(http.protocol):
             return
-        # Sanic's send awaits only its write event, which is set: so one step runs the coroutine to its end.
-        coroutine = self.send(PING)
-        try:
-            coroutine.send(None)
-        except StopIteration:
-            return
-        coroutine.close()
-
-    def _writable(self) -> bool:
-        stream = self._request.stream
-        protocol: Any = getattr(stream, "protocol", None)
-        return (
-            protocol is not None
-            and protocol.transport is not None
-            and not protocol.transport.is_closing()
-            and protocol._can_write.is_set()
-        )
+        write(http.protocol, self._framed(PING))
+        self._wrote_at = self._clock()
+        self.ctx.bytes_out += len(PING)
 
     def abort(self) -> None:
         """Break the connection: the only way to end a chunked body visibly unfinished."""

@@ -99,7 +99,7 @@ class Known:
 
 def _lines(ctx: RequestContext) -> bytes:
     """The lines of a hit's answer, with a place for its age."""
-    told = {"server-timing": ctx.server_timing(), **ctx.account()}
+    told = ctx.account({"server-timing": ctx.server_timing()})
     del told["x-ccproxy-cache"]
     lines = b"".join(f"{name}: {value}\r\n".encode() for name, value in told.items())
     return lines.replace(b"%", b"%%") + b"x-ccproxy-cache: hit; age=%d\r\n"

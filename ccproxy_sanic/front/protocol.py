@@ -11,6 +11,7 @@ from collections.abc import Awaitable
 from time import monotonic
 from typing import Any, Final
 
+from sanic import HTTPResponse
 from sanic.exceptions import PayloadTooLarge, RequestTimeout
 from sanic.http import Http, Stage
 from sanic.server import HttpProtocol
@@ -144,8 +145,16 @@ def handler_of(app: Any) -> Any:
     """What Sanic's protocol calls with each request."""
 
     async def answer(request: KnownRequest) -> None:
+        """What Sanic's ``handle_request`` does where the handler is known and there is no middleware."""
+        http: Any = request.stream
         try:
-            await request.answer()
+            if http.request_body:
+                request.body = await http.whole_body()
+            response = request.known.handler(request)
+            if not isinstance(response, HTTPResponse):
+                response = await response
+            if response is not None:
+                await (await request.respond(response)).send(end_stream=True)
         except Exception as error:
             await app.handle_exception(request, error, run_middleware=False)
 

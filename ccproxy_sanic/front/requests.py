@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sanic import HTTPResponse, Request
+from sanic import Request
 
 from ccproxy_sanic.context import Asker
 from ccproxy_sanic.front.checks import check_head
@@ -83,14 +83,3 @@ class KnownRequest(StrictRequest):
         value = getattr(fresh, name)
         setattr(self, name, value)
         return value
-
-    async def answer(self) -> None:
-        """Have it answered by its handler: what Sanic's ``handle_request`` does where there is no middleware."""
-        http: Any = self.stream
-        if http.request_body:
-            self.body = await http.whole_body()
-        response = self.known.handler(self)
-        if not isinstance(response, HTTPResponse):
-            response = await response
-        if response is not None:
-            await (await self.respond(response)).send(end_stream=True)

@@ -151,7 +151,7 @@ class SharedStream(Pump):
         if leading is None or ctx is leading:
             return
         ctx.endpoint, ctx.upstream_model = leading.endpoint, leading.upstream_model
-        reader.client.headers |= {**leading.upstream_headers, **leading.account()}
+        reader.client.headers |= leading.account(dict(leading.upstream_headers))
 
     # -- who drives
 

@@ -40,6 +40,13 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quotas_module, "SCRIPT", quotas_module.SCRIPT.replace(slow, quick))
 
 
+@pytest.fixture
+def patient(brisk: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For exact sums: an allotment outlasts whatever keeps a busy machine from renewing it; else each has its even part
+    then."""
+    monkeypatch.setattr(quotas_module, "LEASE", 5.0)
+
+
 class Member:
     """One of several processes: its limiter, and what shares it."""
 
@@ -131,6 +138,7 @@ async def load_until(found: list[Member], wanted: int, each: int = 3, tokens: in
             await load(found, 0.1, each, tokens)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_three_processes_admit_exactly_the_limit_of_an_upstream(redis: RedisServer) -> None:
     async with members(3, upstream(requests=100), redis) as found:
         await load_until(found, 100)
@@ -138,6 +146,7 @@ async def test_three_processes_admit_exactly_the_limit_of_an_upstream(redis: Red
         assert min(member.admitted for member in found) >= 1  # nobody was left with nothing
 
 
+@pytest.mark.usefixtures("patient")
 async def test_one_process_may_use_all_that_the_others_do_not(redis: RedisServer) -> None:
     async with members(3, upstream(requests=60), redis) as found:
         await load_until(found[:1], 60, each=10)
@@ -147,6 +156,7 @@ async def test_one_process_may_use_all_that_the_others_do_not(redis: RedisServer
         assert await found[1].ask(5) == 0
 
 
+@pytest.mark.usefixtures("patient")
 async def test_tokens_are_shared_too(redis: RedisServer) -> None:
     async with members(2, upstream(tokens=50_000, processes=2), redis) as found:
         await load_until(found, 50, tokens=1000)

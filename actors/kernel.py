@@ -15,11 +15,10 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any, Final, Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
-import msgspec
-
-from actors.letters import Letters
+from actors.letters import INFINITY, Letters, Reply
 from actors.messages import ActorError, Crashed, Expired, Overloaded, Query, Refused, Stopped, Tick
 
 __all__ = [
@@ -45,10 +44,10 @@ log = logging.getLogger("actors")
 M = TypeVar("M")
 R = TypeVar("R")
 Clock = Callable[[], float]
-INFINITY: Final = float("inf")
 
 
-class Stats(msgspec.Struct):
+@dataclass(slots=True)
+class Stats:  # no Struct: setting a field of one costs twice as much
     """What one ref has seen, restarts included.  Waits are seconds spent in the mailbox."""
 
     handled: int = 0
@@ -59,47 +58,6 @@ class Stats(msgspec.Struct):
     high_water: int = 0
     wait_sum: float = 0.0
     wait_max: float = 0.0
-
-
-class Reply(msgspec.Struct, eq=False):
-    """The asker's end of a message.  The actor may answer now, or keep it and answer much later."""
-
-    _future: asyncio.Future[Any] | None
-    deadline: float  # on the ref's clock
-    _message: Any
-    _queued_at: float
-    _context: contextvars.Context
-    _held: dict[Reply, None] | None = None  # the ref's open questions, once this is one of them
-
-    def wanted(self, now: float) -> bool:
-        """Whether anybody would still take an answer."""
-        future = self._future
-        return future is None or (not future.done() and now < self.deadline)
-
-    def ok(self, value: Any = None) -> bool:
-        """Answer.  ``False``: nobody is there to take it, so a granted resource has to be taken back."""
-        future = self._future
-        if future is None or future.done():
-            return False
-        if self._held is not None:
-            self._forget()
-        future.set_result(value)
-        return True
-
-    def fail(self, error: BaseException) -> bool:
-        """Answer with an error, raised at the asker.  ``False`` as for :meth:`ok`."""
-        future = self._future
-        if future is None or future.done():
-            return False
-        if self._held is not None:
-            self._forget()
-        future.set_exception(error)
-        return True
-
-    def _forget(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            held.pop(self, None)
 
 
 class Mailbox(Protocol):
@@ -143,10 +101,10 @@ class Ref(Generic[M]):
         self._loop = asyncio.get_running_loop()
         self.clock: Clock = clock or self._loop.time
         self._factory = factory
-        self._queue: Letters[Reply | None] = Letters()
+        self._queue: Letters[Reply | None] = Letters(self._loop)
+        self._lying = self._queue.lying
         self._held: dict[Reply, None] = {}  # handled, not answered yet; insertion order is the order of asking
         self._tickers: list[_Ticker] = []
-        self._taken = 0  # messages ever taken out of the mailbox
         self._open = True
         self._stopped = False
 
@@ -157,7 +115,7 @@ class Ref(Generic[M]):
     @property
     def depth(self) -> int:
         """Messages in the mailbox."""
-        return self._queue.qsize()
+        return len(self._lying)
 
     @property
     def waiting(self) -> int:
@@ -166,7 +124,7 @@ class Ref(Generic[M]):
 
     def tell(self, message: M, *, urgent: bool = False) -> bool:
         """Leave a note.  Urgent notes (releases, ticks) are never shed; ``False``: shed, or the actor has stopped."""
-        depth = self._queue.qsize()
+        depth = len(self._lying)
         if self._stopped or (depth >= self.capacity and not urgent):
             self.stats.shed += 1
             return False
@@ -185,7 +143,7 @@ class Ref(Generic[M]):
         """
         if not self._open:
             raise Stopped(self.name)
-        depth = self._queue.qsize()
+        depth = len(self._lying)
         if depth >= self.capacity:
             self.stats.shed += 1
             raise Overloaded(self.name)
@@ -224,44 +182,57 @@ class Ref(Generic[M]):
 
     async def _live(self, actor: Actor[M]) -> None:
         """One life of the actor: until the end mark is taken, or ``handle`` raises."""
-        queue, stats, clock = self._queue, self.stats, self.clock
+        queue, lying, held, stats = self._queue, self._lying, self._held, self.stats
+        clock, handle = self.clock, actor.handle
         try:
-            for reply in list(self._held):
-                stats.redelivered += 1
-                self._deliver(actor, reply, clock())
-            while (letter := queue.get_nowait() if queue.qsize() else await queue.get()) is not None:
-                self._taken += 1
-                now = clock()
-                wait = now - letter._queued_at
-                stats.wait_sum += wait
-                if wait > stats.wait_max:
-                    stats.wait_max = wait
-                self._deliver(actor, letter, now)
+            self._put_back()
+            while True:
+                if not lying:
+                    await queue.arrival()
+                now = clock()  # one look is enough for all that lies there: nobody else runs meanwhile
+                while lying:
+                    letter = lying.popleft()
+                    if letter is None:
+                        return
+                    wait = now - letter._queued_at
+                    if wait > 0.0:
+                        stats.wait_sum += wait
+                        if wait > stats.wait_max:
+                            stats.wait_max = wait
+                    future = letter._future
+                    if future is not None and (now >= letter.deadline or future.done()):
+                        stats.dead += 1
+                        letter.fail(Expired(self.name))
+                        continue
+                    try:
+                        letter._context.run(handle, letter._message, letter)
+                    except (Exception, asyncio.CancelledError) as exc:
+                        stats.crashes += 1
+                        letter.fail(Crashed(f"{self.name}: {type(exc).__name__}"))
+                        if isinstance(exc, asyncio.CancelledError):
+                            # Nobody can cancel a sync handle: it is the actor's own error, and must not end the task
+                            # in silence.
+                            raise RuntimeError("handle raised CancelledError") from exc
+                        raise
+                    stats.handled += 1
+                    if future is not None and not future.done():
+                        letter._held = held
+                        held[letter] = None
         finally:
             try:
                 actor.stopped()
             except Exception:
                 log.exception("actor %s: stopped() failed", self.name)
 
-    def _deliver(self, actor: Actor[M], reply: Reply, now: float) -> None:
-        future = reply._future
-        if future is not None and (now >= reply.deadline or future.done()):
-            self.stats.dead += 1
-            reply.fail(Expired(self.name))
-            return
-        try:
-            reply._context.run(actor.handle, reply._message, reply)
-        except (Exception, asyncio.CancelledError) as exc:
-            self.stats.crashes += 1
-            reply.fail(Crashed(f"{self.name}: {type(exc).__name__}"))
-            if isinstance(exc, asyncio.CancelledError):
-                # Nobody can cancel a sync handle: it is the actor's own error, and must not end the task in silence.
-                raise RuntimeError("handle raised CancelledError") from exc
-            raise
-        self.stats.handled += 1
-        if future is not None and reply._held is None and not future.done():
-            reply._held = self._held
-            self._held[reply] = None
+    def _put_back(self) -> None:
+        """What the instance before has kept is the first that the new one finds in the mailbox."""
+        kept, now = list(self._held), self.clock()
+        for letter in kept:
+            letter._held = None
+            letter._queued_at = now  # its time in the mailbox has been counted
+        self._held.clear()
+        self._lying.extendleft(reversed(kept))
+        self.stats.redelivered += len(kept)
 
     def _finish(self) -> None:
         """Take no more notes either; the mailbox is handled to its end, then the actor stops."""
@@ -274,8 +245,8 @@ class Ref(Generic[M]):
     def _refuse_rest(self) -> None:
         """Answer everything that is left with :class:`Stopped`, so that nobody hangs."""
         self._finish()
-        while not self._queue.empty():
-            letter = self._queue.get_nowait()
+        while self._lying:
+            letter = self._lying.popleft()
             if letter is not None:
                 letter.fail(Stopped(self.name))
         for reply in list(self._held):
@@ -286,18 +257,17 @@ class Ref(Generic[M]):
 class _Ticker:
     """One repeating note.  Keeps to the loop's clock without drift; ticks missed by a busy loop are not made up for."""
 
-    __slots__ = ("_due", "_handle", "_mark", "_message", "_ref", "_seconds")
+    __slots__ = ("_due", "_handle", "_message", "_ref", "_seconds")
 
     def __init__(self, ref: Ref[Any], seconds: float, message: Any) -> None:
         self._ref, self._seconds, self._message = ref, seconds, message
-        self._mark = 0  # the tick before this one has been taken when so many messages have been
         self._due = ref._loop.time() + seconds
         self._handle = ref._loop.call_at(self._due, self._fire)
 
     def _fire(self) -> None:
         ref, now = self._ref, self._ref._loop.time()
-        if ref._taken >= self._mark and ref.tell(self._message, urgent=True):
-            self._mark = ref._taken + ref.depth
+        if all(letter is None or letter._message is not self._message for letter in ref._lying):
+            ref.tell(self._message, urgent=True)
         self._due = max(self._due + self._seconds, now)
         self._handle = ref._loop.call_at(self._due, self._fire)
 
@@ -357,28 +327,25 @@ class Supervisor:
             ref._refuse_rest()  # a task cancelled before its first step has not
 
     async def _keep(self, ref: Ref[Any], first: Actor[Any]) -> None:
-        try:
-            await self._run(ref, first)
-        finally:  # however it ends, also by a foreign cancellation: nobody must hang
-            ref._refuse_rest()
-
-    async def _run(self, ref: Ref[Any], first: Actor[Any]) -> None:
         crashes: deque[float] = deque()
         actor: Actor[Any] | None = first
-        while True:
-            try:
-                return await ref._live(actor or ref._boot())
-            except Exception as error:
-                actor = None
-                now = self.clock()
-                crashes.append(now)
-                while now - crashes[0] > self.period:
-                    crashes.popleft()
-                log.exception("actor %s crashed (%d in %g s)", ref.name, len(crashes), self.period)
-                if len(crashes) > self.intensity:
-                    self._give_up(ref, error)
-                    return None
-                await asyncio.sleep(0)  # an actor that cannot start must not keep the loop for itself
+        try:
+            while True:
+                try:
+                    return await ref._live(actor or ref._boot())
+                except Exception as error:
+                    actor = None
+                    now = self.clock()
+                    crashes.append(now)
+                    while now - crashes[0] > self.period:
+                        crashes.popleft()
+                    log.exception("actor %s crashed (%d in %g s)", ref.name, len(crashes), self.period)
+                    if len(crashes) > self.intensity:
+                        self._give_up(ref, error)
+                        return None
+                    await asyncio.sleep(0)  # an actor that cannot start must not keep the loop for itself
+        finally:  # however it ends, also by a foreign cancellation: nobody must hang
+            ref._refuse_rest()
 
     def _give_up(self, ref: Ref[Any], error: BaseException) -> None:
         ref._refuse_rest()

@@ -29,10 +29,10 @@ class Lease:
     """Something held.  ``key`` names what of; the table it is in counts it until the actor has taken it back."""
 
     __slots__ = ("_attached", "_owner", "_table", "expires_at", "key", "released")
+    expires_at: float  # on the actor's clock; set by the table
 
     def __init__(self, key: Hashable, owner: Mailbox) -> None:
         self.key = key
-        self.expires_at = float("inf")  # on the actor's clock; set by the table
         self.released = False
         self._owner = owner
         self._attached: Abortable | None = None
@@ -113,7 +113,8 @@ class LeaseTable(Generic[L]):
         lease.expires_at = now + self.ttl
         lease._table = self
         self._live[lease] = None
-        self._counts[lease.key] = self._counts.get(lease.key, 0) + 1
+        counts, key = self._counts, lease.key
+        counts[key] = counts.get(key, 0) + 1
         return lease
 
     def discard(self, lease: L) -> bool:
@@ -121,11 +122,12 @@ class LeaseTable(Generic[L]):
         if lease not in self._live:
             return False
         del self._live[lease]
-        left = self._counts[lease.key] - 1
+        counts, key = self._counts, lease.key
+        left = counts[key] - 1
         if left:
-            self._counts[lease.key] = left
+            counts[key] = left
         else:
-            del self._counts[lease.key]
+            del counts[key]
         return True
 
     def sweep(self, now: float) -> list[L]:

@@ -62,10 +62,11 @@ class MetricsActor(Actor[Exchange | Exchanges | Render | Snapshot | Reset | Pric
         self._registry, self._on_exchange, self._clock, self._gauges = registry, on_exchange, clock, gauges
 
     def handle(self, message: Exchange | Exchanges | Render | Snapshot | Reset | Priced, reply: Reply) -> None:
+        if type(message) is Exchange:  # one per request, and classes are dear in a `match`
+            if self._registry.record(message):
+                self._log(message)
+            return
         match message:
-            case Exchange():
-                if self._registry.record(message):
-                    self._log(message)
             case Exchanges(exchanges):
                 for e in exchanges:
                     if self._registry.record(e):

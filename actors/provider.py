@@ -64,7 +64,9 @@ __all__ = [
 RETRY: Final = 1.0
 TOO_LATE: Final = "no slot came free in time"
 BROKEN: Final = "it failed too often and is left alone for now"
+# To look a member up on its class costs as much as two calls (Python 3.11).
 CLOSED: Final = BreakerState.CLOSED
+OK: Final = Outcome.OK
 
 
 class ProviderActor(Actor[Open | Done | Retry | Configure | Tick]):
@@ -82,11 +84,14 @@ class ProviderActor(Actor[Open | Done | Retry | Configure | Tick]):
             desk.breaker.reset()
 
     def handle(self, message: Open | Done | Retry | Configure | Tick, reply: Reply) -> None:
+        # The two of every request: a class in a `match` costs five times as much, and so does each one before it.
+        if type(message) is Open:
+            self._open(message, reply, self._clock())
+            return
+        if type(message) is Done:
+            self._done(message, self._clock())
+            return
         match message:
-            case Open():
-                self._open(message, reply, self._clock())
-            case Done():
-                self._done(message, self._clock())
             case Retry(endpoint):
                 self._retry(endpoint, reply, self._clock())
             case Configure(endpoints):
@@ -97,10 +102,10 @@ class ProviderActor(Actor[Open | Done | Retry | Configure | Tick]):
 
     def _open(self, query: Open, reply: Reply, now: float) -> None:
         books, names, spent = self._books, query.endpoints, query.spent
-        home = books.affinities.find(query.affinity, now) if query.affinity else NOWHERE
-        if home[0] in names:
+        home = NOWHERE
+        if query.affinity and (home := books.affinities.find(query.affinity, now))[0] in names[1:]:
             names = (home[0], *names)
-        full: list[Desk] = []
+        full: tuple[Desk, ...] = ()
         broken: tuple[str, ...] = ()
         soonest: tuple[float, Desk, int] | None = None  # of the keys that cool
         for name in names:
@@ -110,11 +115,12 @@ class ProviderActor(Actor[Open | Done | Retry | Configure | Tick]):
             if desk.breaker.state is not CLOSED and not desk.breaker.lets_through(now):
                 broken += () if name in broken else (name,)
                 continue
-            if not self._free(desk):
-                full.append(desk)
+            if (slots := desk.endpoint.slots) is not None and books.leases.count(name) >= slots:
+                full += (desk,)
                 continue
-            key = desk.keys.take(spent, now, home)
-            rest = desk.keys.rest(key, now) if desk.keys.cooling else 0.0
+            keys = desk.keys
+            key = keys.take(spent, now, home) if keys.count > 1 else 0
+            rest = keys.rest(key, now) if keys.cooling else 0.0
             if not rest:
                 self._grant(desk, key, query, reply, now, broken)
                 return
@@ -130,8 +136,8 @@ class ProviderActor(Actor[Open | Done | Retry | Configure | Tick]):
         else:
             self._refuse(reply, "no endpoint left to try")
 
-    def _wait(self, desks: list[Desk], query: Open, reply: Reply, now: float) -> None:
-        lines = tuple(desk for desk in desks if self._room(desk, now))
+    def _wait(self, desks: tuple[Desk, ...], query: Open, reply: Reply, now: float) -> None:
+        lines = tuple([desk for desk in desks if self._room(desk, now)])
         if not lines:
             self._refuse(reply, "too many are waiting")
             return
@@ -173,7 +179,7 @@ class ProviderActor(Actor[Open | Done | Retry | Configure | Tick]):
             self._refuse(reply, "no endpoint left to try")
         elif not desk.breaker.lets_through(now):
             self._refuse(reply, BROKEN, desk.breaker.left(now) or RETRY)
-        elif not desk.retries.take(desk.outcomes[Outcome.OK], now):
+        elif not desk.retries.take(desk.outcomes[OK], now):
             self._refuse(reply, "too many retries")
         else:
             reply.ok()
@@ -207,7 +213,7 @@ class ProviderActor(Actor[Open | Done | Retry | Configure | Tick]):
         if desk is None:
             return  # a restart took this lease back, and it was the last of a removed endpoint
         desk.outcomes[outcome] += 1
-        if outcome is Outcome.OK:
+        if outcome is OK:
             self._succeeded(desk, lease, now)
         elif outcome in FAULTS and not self._hurried(desk, lease, outcome):
             self._failed(desk, lease, now)
@@ -271,7 +277,7 @@ class ProviderActor(Actor[Open | Done | Retry | Configure | Tick]):
         for desk in self._books.all():
             desk.keys.sweep(now)
             desk.paces.refresh()
-            desk.retries.tick(desk.outcomes[Outcome.OK], now)
+            desk.retries.tick(desk.outcomes[OK], now)
             desk.breaker.lets_through(now)  # so that it is half open for those who look
             for reply in [reply for reply in desk.line if not reply.wanted(now)]:
                 self._dismiss(desk, reply)

@@ -36,8 +36,6 @@ class KeyRing:
 
         At least one has to be unspent.
         """
-        if self.count == 1:
-            return 0
         order = (*range(self.turn, self.count), *range(self.turn))
         left: list[int] = [key for key in order if (self.name, key) not in spent]
         fit = [key for key in left if not self.rest(key, now)]
@@ -66,6 +64,15 @@ class KeyRing:
             del self.cooling[key]
 
 
+class _Place:
+    """Where somebody was served, and when last."""
+
+    __slots__ = ("pair", "used")
+
+    def __init__(self, pair: Pair, used: float) -> None:
+        self.pair, self.used = pair, used
+
+
 class Affinities:
     """Who was served where last: at most ``limit`` texts, the longest unused out first, none after ``idle`` seconds.
 
@@ -74,25 +81,29 @@ class Affinities:
 
     def __init__(self, limit: int = MAX_AFFINITIES, idle: float = AFFINITY_IDLE) -> None:
         self._limit, self._idle = limit, idle
-        self._pairs: OrderedDict[str, tuple[Pair, float]] = OrderedDict()  # -> when it was used last
+        self._places: OrderedDict[str, _Place] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self._places)
 
     def find(self, text: str, now: float) -> Pair:
         """Where ``text`` was served last, or :data:`NOWHERE`; asking for it is a use."""
-        known = self._pairs.get(text)
-        if known is None:
+        place = self._places.get(text)
+        if place is None:
             return NOWHERE
-        pair, used = known
-        if now - used >= self._idle:
-            del self._pairs[text]
+        if now - place.used >= self._idle:
+            del self._places[text]
             return NOWHERE
-        self.remember(text, pair, now)
-        return pair
+        place.used = now
+        self._places.move_to_end(text)
+        return place.pair
 
     def remember(self, text: str, pair: Pair, now: float) -> None:
-        self._pairs[text] = (pair, now)
-        self._pairs.move_to_end(text)
-        if len(self._pairs) > self._limit:
-            self._pairs.popitem(last=False)
+        place = self._places.get(text)
+        if place is not None:
+            place.pair, place.used = pair, now
+            self._places.move_to_end(text)
+            return
+        self._places[text] = _Place(pair, now)
+        if len(self._places) > self._limit:
+            self._places.popitem(last=False)

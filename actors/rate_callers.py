@@ -73,7 +73,9 @@ class Callers:
             pace = self._whole
             if not tally.allows(0):
                 wait = tally.until - now
-        wait = max(wait, self.arrivals.get(key, now) + ahead * pace.interval - pace.tolerance - now)
+        turn = self.arrivals.get(key, now) + ahead * pace.interval - pace.tolerance - now
+        if turn > wait:
+            wait = turn
         return wait if wait > ROUNDING else 0.0
 
     def charge(self, permit: Permit, now: float) -> None:
@@ -86,12 +88,14 @@ class Callers:
             tally.spend(1, 0)
             if now < tally.until:
                 pace = self._whole
-        mark = max(now, self.arrivals.get(key, now)) + pace.interval
-        permit.arrival = mark, pace.interval
-        self.arrivals[key] = mark
-        self.arrivals.move_to_end(key)
-        if len(self.arrivals) > MAX_KEYS:
-            self.arrivals.popitem(last=False)
+        arrivals, interval = self.arrivals, pace.interval
+        mark = arrivals.get(key, now)
+        mark = (mark if mark > now else now) + interval
+        permit.arrival = mark, interval
+        arrivals[key] = mark
+        arrivals.move_to_end(key)
+        if len(arrivals) > MAX_KEYS:
+            arrivals.popitem(last=False)
         permit.left = pace, mark - now
 
     def give_back(self, permit: Permit, now: float) -> None:

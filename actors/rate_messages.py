@@ -15,11 +15,10 @@ one: with its even part it could begin what another process has been allotted al
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from actors.kernel import Mailbox
 from actors.lease import Lease
 from actors.messages import Query, Refused
 from actors.rate_window import ROUNDING
@@ -93,7 +92,7 @@ class Budget(msgspec.Struct, frozen=True):
     reset: float
 
 
-class Pace(NamedTuple):
+class Pace(msgspec.Struct, frozen=True):
     """A budget of requests that fills evenly: seconds of ``interval`` between two; how far ahead of now a theoretical
     arrival time may lie for one more to conform (``tolerance``); how many a rested caller has (``whole``)."""
 
@@ -128,6 +127,7 @@ class Permit(Lease):
     """
 
     __slots__ = ("arrival", "barred", "book", "bucket", "called", "cost", "left", "number", "pace", "tokens")
+    # set by the actor that grants it
     key: str
     cost: int
     barred: frozenset[str]
@@ -139,13 +139,6 @@ class Permit(Lease):
     tokens: int  # reserved
     pace: tuple[float, float] | None  # as arrival, of the upstream
     number: int  # of its charge: later ones have higher numbers
-
-    def __init__(self, key: str, cost: int, owner: Mailbox) -> None:
-        super().__init__(key, owner)
-        self.cost = cost
-        self.barred = NOBODY
-        self.left = self.arrival = self.book = None
-        self.called = False
 
     @property
     def upstream(self) -> str:

@@ -218,13 +218,17 @@ class Upstream:
                 seen = MOST_RATIO
             self.ratio += LEARNING * (seen - self.ratio)
 
-    def succeeded(self) -> None:
-        if self._limits.adaptive and (self.requests.limit is not None or self.tokens.limit is not None):
-            self._row += 1
-            if self._row >= ROW:
-                self._row = 0
-                self.requests.grow()
-                self.tokens.grow()
+    def succeeded(self) -> bool:
+        """Whether that was the last of a row, so that limits have grown."""
+        if not self._limits.adaptive or (self.requests.limit is None and self.tokens.limit is None):
+            return False
+        self._row += 1
+        if self._row < ROW:
+            return False
+        self._row = 0
+        self.requests.grow()
+        self.tokens.grow()
+        return True
 
     def complained(self, permit: Permit, newest: int, retry_after: float | None, now: float) -> bool:
         """A 429 to what ``permit`` was charged for last; ``newest`` is the highest number of a charge so far.

@@ -18,7 +18,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
-from actors.kernel import INFINITY, Actor, Reply
+from actors.kernel import Actor, Reply
+from actors.letters import INFINITY
 from actors.messages import Crashed, Expired, Query
 
 M = TypeVar("M")

@@ -74,6 +74,14 @@ def write(protocol: Any, block: bytes) -> bool:
     return True
 
 
+def connect(request: Request, response: HTTPResponse) -> Any:
+    """Sanic's stream, which ``response`` now answers.  Sanic's own ``request.respond`` also looks for middleware."""
+    http: Any = request.stream
+    http.respond(response)
+    request.responded = True
+    return http
+
+
 class Direct(Head):
     """The answer to a POST, written without Sanic, whose walk over the headers is a tenth of what a small answer
     costs."""
@@ -188,17 +196,9 @@ class Client(Pump):
         self.committed = self._ended = self._busy = True
         self.status, self._wrote_at = response.status, self._clock()
         self.ctx.bytes_out += len(cast(bytes, response.body))
-        self._respond(response)
+        connect(self._request, response)
         await response.send()
         self._busy = False
-
-    def _respond(self, response: Direct) -> Any:
-        """Sanic's stream, which ``response`` now answers; Sanic's own ``request.respond`` also looks for middleware."""
-        request = self._request
-        http: Any = request.stream
-        http.respond(response)
-        request.responded = True
-        return http
 
     def _standing(self, told: dict[str, str]) -> dict[str, str]:
         """``told``, with what every answer says."""
@@ -220,7 +220,7 @@ class Client(Pump):
             return chunk
         self.committed, self.status = True, 200
         response = Direct(200, self._standing({**STREAM_HEADERS}), EVENT_STREAM)
-        http = self._respond(response)
+        http = connect(self._request, response)
         http.response_func, http.stage = http.http1_response_chunked, Stage.RESPONSE
         self._wire = http.protocol
         return response.opening(CHUNKED) + chunk

@@ -146,6 +146,17 @@ async def whole_request(house: House) -> None:
     )
 
 
+def bench_whole_requests_of_50_at_once(measure: Runner) -> None:
+    async def one_after_another(house: House) -> None:
+        for _ in range(OPERATIONS // 50):
+            await whole_request(house)
+
+    async def operations(house: House) -> None:
+        await asyncio.gather(*[one_after_another(house) for _ in range(50)])
+
+    measure(operations)
+
+
 def bench_a_whole_request_of_two_asks_and_three_notes(measure: Runner) -> None:
     async def operations(house: House) -> None:
         for _ in range(OPERATIONS):

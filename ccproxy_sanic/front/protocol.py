@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from time import monotonic
 from typing import Any, Final
 
-from sanic import HTTPResponse
+from sanic import HTTPResponse, Request
 from sanic.exceptions import PayloadTooLarge, RequestTimeout
 from sanic.http import Http, Stage
 from sanic.server import HttpProtocol
@@ -19,8 +19,10 @@ from sanic.server.protocols.base_protocol import current_time  # type: ignore[at
 
 from ccproxy_sanic.front.heads import Heads
 from ccproxy_sanic.front.requests import KnownRequest
+from ccproxy_sanic.relay import connect
 
 HEAD_DEADLINE: Final = 10.0  # seconds from a request's first byte to the end of its head
+NO_REQUEST: Final[Any] = None
 BODY_FLOOR: Final = 1024.0  # bytes a second, on average, that a body must bring after that
 
 
@@ -30,6 +32,7 @@ class StrictHttp(Http):
     __slots__ = ("_heads",)
 
     # as Sanic uses them
+    protocol: Any
     request_body: Any
     request_bytes: Any
     request_max_size: Any
@@ -46,6 +49,9 @@ class StrictHttp(Http):
         found = self._heads.find(head)
         if found is None:
             await super().http1_request_header()  # type: ignore[no-untyped-call]
+            # Nobody asks for Sanic's current request, but all that is made meanwhile would keep it, with its body:
+            # connections to upstreams, and timers.
+            Request._current.set(NO_REQUEST)
             self._heads.note(self)
             return
         known, size = found
@@ -58,7 +64,10 @@ class StrictHttp(Http):
             buffer.clear()
         else:
             self.request_body = True
-        self.protocol.state["requests_count"] += 1
+        protocol = self.protocol
+        protocol.state["requests_count"] += 1
+        if protocol._paused:
+            protocol.listen()
 
     async def whole_body(self) -> bytes:
         """The rest of a body whose length is known.  Raises PayloadTooLarge."""
@@ -72,6 +81,7 @@ class StrictHttp(Http):
             body = bytes(view[:size])
         del buffer[:size]
         self.request_body, self.request_bytes_left = None, 0
+        self.protocol.listen()
         return body
 
 
@@ -94,16 +104,22 @@ class StrictProtocol(HttpProtocol):
         self._time = current_time()
         buffer, waiter = self.recv_buffer, self._waiter
         buffer += data
-        if len(buffer) >= self._most and self.transport is not None:
-            self.transport.pause_reading()
-            self._paused = True
-        if waiter is not None:
+        if waiter is not None:  # whoever waits takes it, and says when it wants more
             self._waiter = None
             if not waiter.done():
                 waiter.set_result(None)
+        elif len(buffer) >= self._most and self.transport is not None:
+            self.transport.pause_reading()
+            self._paused = True
+
+    def listen(self) -> None:
+        """Read on where what made us pause has been taken: who does not read does not see a client leave either."""
+        if self._paused and len(self.recv_buffer) < self._most and self.transport is not None:
+            self._paused = False
+            self.transport.resume_reading()
 
     def receive_more(self) -> Awaitable[None]:  # type: ignore[override]  # Sanic only awaits it
-        if self._paused and self.transport is not None:
+        if self._paused and self.transport is not None:  # as much as this may be only a part of what is needed
             self._paused = False
             self.transport.resume_reading()
         waiter: asyncio.Future[None] = self.loop.create_future()
@@ -154,7 +170,8 @@ def handler_of(app: Any) -> Any:
             if not isinstance(response, HTTPResponse):
                 response = await response
             if response is not None:
-                await (await request.respond(response)).send(end_stream=True)
+                connect(request, response)
+                await response.send(end_stream=True)
         except Exception as error:
             await app.handle_exception(request, error, run_middleware=False)
 

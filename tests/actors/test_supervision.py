@@ -42,6 +42,36 @@ async def test_questions_that_wait_are_delivered_again_in_their_order() -> None:
         assert ref.waiting == 0
 
 
+async def test_who_waits_is_delivered_again_before_what_lies_in_the_mailbox() -> None:
+    world = World()
+    async with running(world) as (ref, _):
+        asks = [asyncio.ensure_future(ref.ask(Later(name))) for name in "ab"]
+        await settle()
+        for note in (Boom(), "first", Boom(), "second"):
+            ref.tell(note)
+        await settle()
+        ref.tell(Flush())
+        assert await asyncio.gather(*asks) == ["a", "b"]
+        seen = [entry if isinstance(entry, str) else entry[:2] for entry in world.seen]
+        assert seen == [(1, "a"), (1, "b"), (2, "a"), (2, "b"), "first", (3, "a"), (3, "b"), "second"]
+        assert (ref.stats.redelivered, ref.stats.crashes, ref.waiting) == (4, 2, 0)
+
+
+async def test_time_in_the_mailbox_is_counted_once_of_who_is_delivered_again() -> None:
+    clock = ManualClock()
+    async with running(clock=clock) as (ref, _):
+        ask = asyncio.ensure_future(ref.ask(Later("a")))
+        await asyncio.sleep(0)
+        clock.advance(1.0)
+        await settle()
+        clock.advance(5.0)
+        ref.tell(Boom())
+        await settle()
+        ref.tell(Flush())
+        await ask
+        assert (ref.stats.wait_sum, ref.stats.wait_max) == (1.0, 1.0)
+
+
 async def test_a_question_that_crashes_when_delivered_again_is_the_culprit_and_the_rest_keep_their_order() -> None:
     world = World()
     async with running(world) as (ref, _):

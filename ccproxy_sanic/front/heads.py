@@ -58,20 +58,20 @@ class Heads:
 
     def find(self, head: bytes) -> tuple[KnownHead, int] | None:
         """What is known of a head, and the length of the body that it announces."""
-        cut = _cut(head)
-        if cut is None:
+        parts = cut(head)
+        if parts is None:
             return None
-        rest, length = cut
+        rest, length = parts
         known = self._known.get(rest)
         return None if known is None else (known, int(length))
 
     def note(self, http: Any) -> None:
         """Remember the head that ``http`` (Sanic's) has just read, if no more than a body of known length follows."""
         request = http.request
-        if http.request_body is not True or http.expecting_continue or http.upgrade_websocket:
+        if http.request_body is not True or http.expecting_continue or http.upgrade_websocket or http.head_only:
             return
-        cut = _cut(request.head)
-        if cut is None or len(request.head) > LARGEST:
+        parts = cut(request.head)
+        if parts is None or len(request.head) > LARGEST:
             return
         host = request.headers.getone("host", None)
         try:
@@ -81,12 +81,12 @@ class Heads:
         extra = route.extra
         if found or extra.ignore_body or extra.request_middleware or hasattr(handler, "is_stream"):
             return
-        if len(self._known) >= self._most:
+        self._known[parts[0]] = KnownHead(http, request.asker, route, handler)
+        if len(self._known) > self._most:  # one that came in pieces may have been known already
             del self._known[next(iter(self._known))]
-        self._known[cut[0]] = KnownHead(http, request.asker, route, handler)
 
 
-def _cut(head: bytes) -> tuple[bytes, bytes] | None:
+def cut(head: bytes) -> tuple[bytes, bytes] | None:
     """A head without the length of its body, and that."""
     at = head.find(LENGTHS[0])
     if at < 0:

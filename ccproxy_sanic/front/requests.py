@@ -5,13 +5,15 @@ Rule: it is made of a head that is beyond doubt, read just now or before; a hand
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sanic import Request
+from sanic.exceptions import BadURL
 
 from ccproxy_sanic.context import Asker
 from ccproxy_sanic.front.checks import check_head
-from ccproxy_sanic.front.heads import KnownHead
+from ccproxy_sanic.front.heads import KnownHead, cut
 
 
 class StrictRequest(Request):
@@ -32,10 +34,24 @@ class StrictRequest(Request):
         head: bytes = b"",
         stream_id: int = 0,
     ) -> None:
-        if head:  # Sanic makes an empty request of its own to report a bad one
-            check_head(head, method, version, headers)
-        super().__init__(url_bytes, headers, version, method, transport, app, head, stream_id)
+        try:
+            if head:  # Sanic makes an empty request of its own to report a bad one
+                check_head(head, method, version, headers)
+            super().__init__(url_bytes, headers, version, method, transport, app, head, stream_id)
+            if self._parsed_url.path is None:  # "http://host"
+                raise BadURL(f"Bad URL: {url_bytes.decode()}")
+        except BadURL:
+            if head:
+                raise
+            # that empty one: raised again, it would leave the client without an answer
+            super().__init__(b"*", headers, version, method, transport, app, head, stream_id)
         self.asker = Asker(headers)
+
+    async def receive_body(self) -> None:
+        """Read :attr:`body`, if there is one."""
+        await super().receive_body()  # type: ignore[no-untyped-call]
+        stream: Any = self.stream
+        stream.protocol.listen()
 
 
 class NamedHostRequest(StrictRequest):
@@ -83,3 +99,10 @@ class KnownRequest(StrictRequest):
         value = getattr(fresh, name)
         setattr(self, name, value)
         return value
+
+
+def sent_headers(request: Request) -> Iterable[tuple[str, str]]:
+    """All headers as they came, in lower case."""
+    headers = request.headers.items()
+    parts = cut(request.head) if type(request) is KnownRequest else None
+    return headers if parts is None else [*headers, ("content-length", parts[1].decode())]

@@ -12,6 +12,7 @@ from sanic import Request
 
 from ccproxy_sanic import errors
 from ccproxy_sanic.context import RequestContext
+from ccproxy_sanic.front.requests import sent_headers
 from ccproxy_sanic.ops.error_records import ErrorRecords, Failure, error_type, stack_of
 from ccproxy_sanic.relay import Head
 
@@ -41,7 +42,7 @@ def note(
             request.method,
             request.path,
             request.query_string,
-            request.headers.items(),
+            sent_headers(request),
             request.client_ip,
             fault.status if answer is None else answer.status,
             {} if answer is None else answer.headers,

@@ -47,7 +47,10 @@ async def page(request: Request) -> HTTPResponse:
 
 
 async def one(request: Request, model_id: str) -> HTTPResponse:
-    """The entry of any name that routing accepts, which is every name.  Raises Unauthenticated, Forbidden."""
+    """The entry of any name that routing accepts, which is every name; of none, the list.  Raises Unauthenticated,
+    Forbidden, InvalidRequest."""
+    if not model_id:  # "/v1/models/"
+        return await page(request)
     return answer.json(_info(_admitted(request), unquote(model_id)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
@@ -47,19 +48,40 @@ BAD = {
     ),
     "method of other letters": post(b"Host: localhost", LENGTH, line=b"P@ST /v1/messages HTTP/1.1"),
     "too many headers": post(b"Host: localhost", LENGTH, *(b"X-%d: x" % n for n in range(checks.MAX_HEADERS))),
+    "two lengths of different case": post(b"Host: localhost", LENGTH, b"content-length: %d" % len(BODY)),
+    "a length and none": post(b"Host: localhost", LENGTH, b"content-length: "),
+    "a folded line": post(b"Host: localhost", b"X-A: a", b" content-length: 5", LENGTH),
+    "a URL without a path": post(b"Host: localhost", LENGTH, line=b"POST http://localhost HTTP/1.1"),
+    "no URL": post(b"Host: localhost", LENGTH, line=b"POST localhost:80 HTTP/1.1"),
     "no request at all": b"hello\r\n\r\n",
 }
+GOOD = post(b"Host: localhost", LENGTH)
+
+
+def assert_refused(answer: bytes) -> None:
+    """``answer`` is one of 400, and then the end."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400"), answer[:200]
+    assert b"request-id: req_" in head
+    assert b"connection: close" in head
+    assert json.loads(body)["error"]["type"] == "invalid_request_error"
 
 
 @pytest.mark.parametrize("data", BAD.values(), ids=BAD.keys())
-async def test_doubtful_heads_are_refused_and_the_connection_closed(data: bytes) -> None:
-    async with serving() as proxy:
-        answer = await say(proxy, data)
-        head, _, body = answer.partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 400"), answer[:200]
-        assert b"request-id: req_" in head
-        assert json.loads(body)["error"]["type"] == "invalid_request_error"
+async def test_doubtful_heads_are_refused_and_the_connection_closed(data: bytes, tmp_path: Path) -> None:
+    async with serving(ERROR_TRACKING_FILE=str(tmp_path / "errors")) as proxy:
+        assert_refused(await say(proxy, data))
         assert (await proxy.post()).status_code == 200
+
+
+async def test_they_are_refused_where_a_good_one_is_known_too() -> None:
+    async with serving() as proxy:
+        for name, data in BAD.items():
+            for before in (GOOD, GOOD + GOOD):
+                nothing, *others, last = (await say(proxy, before + data)).split(b"HTTP/1.1 ")
+                assert (name, nothing, [answer[:3] for answer in others]) == (name, b"", [b"200"] * before.count(GOOD))
+                assert_refused(b"HTTP/1.1 " + last)
+            assert_refused(await say(proxy, data))
 
 
 async def test_a_head_over_the_limit_is_told_so() -> None:

@@ -128,6 +128,12 @@ async def test_every_name_has_an_entry(path: str, name: str) -> None:
         assert response.json()["id"] == expected
 
 
+@pytest.mark.parametrize("path", ["/v1/models/", "/v1/v1/models/"])
+async def test_a_slash_at_the_end_is_no_model_without_a_name(path: str) -> None:
+    async with serving(**SET) as proxy:
+        assert (await proxy.client.get(path)).json() == (await proxy.client.get("/v1/models")).json()
+
+
 async def test_the_sdk_gets_a_name_with_a_slash() -> None:
     async with serving(**SET) as proxy, sdk(proxy) as client:
         model = await client.models.retrieve("anthropic/claude-opus-4.5")

@@ -42,7 +42,7 @@ class Asker:
     ``caller`` is None until it has been let in.
     """
 
-    __slots__ = ("caller", "client_app", "encoding", "session", "wishes")
+    __slots__ = ("caller", "client_app", "encoding", "onward", "session", "wishes")
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self.session = foreign_id(headers.get(SESSION_HEADER))
@@ -50,6 +50,7 @@ class Asker:
         self.encoding = headers.get("content-encoding", "").strip().lower()
         self.caller: Caller | None = None
         self.wishes: Any = None
+        self.onward: dict[Any, Any] = {}  # what is said of this head to upstreams that speak its protocol
 
 
 class Answer(Protocol):

@@ -26,12 +26,12 @@ async def create(request: StrictRequest) -> None:
 async def _serve(runtime: Runtime, request: StrictRequest, ctx: RequestContext, client: Client) -> None:
     raw = admitted(runtime, request, ctx)
 
-    headers, query = request.headers, request.query_string
+    headers, query, onward = request.headers, request.query_string, request.asker.onward
 
     def prepare() -> tuple[Work, Prompt]:
         req = anthropic.decode_count_request(raw)
         ctx.client_model = req.model
-        work = pipeline.begin(runtime.house, ctx, req, raw, headers, query)
+        work = pipeline.begin(runtime.house, ctx, req, raw, headers, query, onward=onward)
         ctx.endpoint, ctx.upstream_model = work.plan.steps[0].upstream, work.plan.steps[0].model
         chat, profile = pipeline.as_sent(runtime.house, work)
         return work, prompt_of(req, chat, profile)

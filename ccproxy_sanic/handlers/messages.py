@@ -43,7 +43,7 @@ async def _serve(runtime: Runtime, request: StrictRequest, ctx: RequestContext, 
     if asker.wishes is None:
         asker.wishes = _wish(headers, "x-ccproxy-share", SHARE), _wish(headers, "x-ccproxy-cache", CACHE)
     share, cache = asker.wishes
-    work = pipeline.begin(house, ctx, req, raw, headers, request.query_string, share, cache)
+    work = pipeline.begin(house, ctx, req, raw, headers, request.query_string, share, cache, asker.onward)
     if ctx.stream:
         with runtime.watch.over(client):
             await pipeline.stream(house, ctx, work, client)

@@ -76,6 +76,7 @@ async def answered(request: StrictRequest, work: Work) -> None:
             ctx.trace.end(client.status, outcome, kind)
         if fault is not None:
             failing.note(runtime.failures, request, fault, ctx.request_id, ctx=ctx)
+        fault = None  # its traceback holds this frame, which holds the request: only the collector would free them
 
 
 def _traced(tracer: Tracer, request: StrictRequest, ctx: RequestContext) -> Trace:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import actors
 from actors.provider import Outcome, Unavailable
@@ -17,7 +17,6 @@ from ccproxy_sanic import errors
 from ccproxy_sanic.context import RequestContext
 from ccproxy_sanic.pipeline.house import House
 from ccproxy_sanic.pipeline.work import Work
-from ccproxy_sanic.routing import Plan
 from ccproxy_sanic.translate.faults import CLI_PATIENCE
 
 if TYPE_CHECKING:
@@ -57,20 +56,21 @@ async def admitted(house: House, ctx: RequestContext, work: Work, way: Way, *, a
     Waits for its turn where that comes within the house's patience.  Raises RateLimited, Overloaded, TimedOut.
     """
     began = house.timer()
-    upstreams = () if alone else _upstreams(work.plan)
+    upstreams = () if alone else work.plan.upstreams
     query = Admit(ctx.caller.key, int(len(work.raw) / BYTES_PER_TOKEN), upstreams, house.patience)
-    with actor_faults():
-        try:
-            permit: Permit = await house.limiter.ask(query, deadline=ctx.deadline)
-        except OverBudget as refusal:
-            ctx.limits = _headers(refusal.budgets, house.now())
-            wait = refusal.retry_after
-            raise errors.RateLimited(
-                f"rate limit of this proxy reached: {refusal}",
-                retry_after=min(wait, CLI_PATIENCE) if ctx.client_app == "cli" else wait,
-            ) from None
-        finally:
-            ctx.queue_s += house.timer() - began
+    try:
+        permit: Permit = await house.limiter.ask(query, ctx.deadline)
+    except OverBudget as refusal:
+        ctx.limits = _headers(refusal.budgets, house.now())
+        wait = refusal.retry_after
+        raise errors.RateLimited(
+            f"rate limit of this proxy reached: {refusal}",
+            retry_after=min(wait, CLI_PATIENCE) if ctx.client_app == "cli" else wait,
+        ) from None
+    except actors.ActorError as error:
+        reraise(error)
+    finally:
+        ctx.queue_s += house.timer() - began
     way.permit = permit
     if (budget := permit.budget) is not None:
         ctx.limits = _headers((budget,), house.now())
@@ -86,11 +86,6 @@ def settle(permit: Permit, ctx: RequestContext) -> None:
         permit.settle(None, ctx.answered)  # the upstream has not said
     else:
         permit.settle(used, ctx.answered)
-
-
-def _upstreams(plan: Plan) -> tuple[str, ...]:
-    steps = plan.steps
-    return (steps[0].upstream,) if len(steps) == 1 else tuple(dict.fromkeys(step.upstream for step in steps))
 
 
 def _headers(budgets: tuple[Budget, ...], now: float) -> dict[str, str]:
@@ -110,23 +105,14 @@ def _timestamp(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-class actor_faults:
-    """Actors' errors that leave the block leave it as ours."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if not isinstance(error, actors.ActorError):
-            return
-        if isinstance(error, Unavailable):
-            raise errors.Overloaded(f"no upstream can be asked now: {error}", retry_after=error.retry_after) from None
-        if isinstance(error, actors.Overloaded):
-            raise errors.Overloaded("the proxy is overloaded", retry_after=1) from None
-        if isinstance(error, actors.Expired):
-            raise errors.TimedOut("the request's deadline passed while it waited") from None
-        if isinstance(error, actors.Stopped):
-            raise errors.Draining("the proxy is shutting down", retry_after=1) from None
-        raise errors.Crashed("internal error") from error
+def reraise(error: actors.ActorError) -> NoReturn:
+    """An actor's error as ours; to be called where it is caught."""
+    if isinstance(error, Unavailable):
+        raise errors.Overloaded(f"no upstream can be asked now: {error}", retry_after=error.retry_after) from None
+    if isinstance(error, actors.Overloaded):
+        raise errors.Overloaded("the proxy is overloaded", retry_after=1) from None
+    if isinstance(error, actors.Expired):
+        raise errors.TimedOut("the request's deadline passed while it waited") from None
+    if isinstance(error, actors.Stopped):
+        raise errors.Draining("the proxy is shutting down", retry_after=1) from None
+    raise errors.Crashed("internal error") from error

@@ -11,7 +11,7 @@ import msgspec
 
 from ccproxy_sanic import errors
 from ccproxy_sanic.context import RequestContext
-from ccproxy_sanic.pipeline.dialects import Call
+from ccproxy_sanic.pipeline.dialects import Call, lane_of
 from ccproxy_sanic.pipeline.house import House
 from ccproxy_sanic.pipeline.way import Way
 from ccproxy_sanic.pipeline.work import Work
@@ -44,9 +44,7 @@ def as_sent(house: House, work: Work) -> tuple[ChatRequest, Profile]:
 
 async def asked_upstream(house: House, ctx: RequestContext, work: Work) -> int | None:
     """The upstream's own count, where it speaks the client's protocol; None where it does not, or can't."""
-    step = work.plan.steps[0]
-    target = work.upstreams.targets[step.upstream]
-    if (target.api or house.profile_of(target, step.model).api) != "messages":
+    if not lane_of(house, work.upstreams, work.plan.steps[0]).through:
         return None
     way = Way(house, ctx, work)
     way.call.suffix = "/count_tokens"
@@ -56,8 +54,8 @@ async def asked_upstream(house: House, ctx: RequestContext, work: Work) -> int |
         return None
 
 
-async def _read(call: Call, exchange: Exchange) -> int:
+async def _read(_: Way, call: Call, exchange: Exchange) -> int:
     try:
         return _decode(await exchange.read(MAX_COUNT)).input_tokens
     except msgspec.MsgspecError:
-        raise errors.Garbled(f"the answer of {call.target.name} is no count of tokens") from None
+        raise errors.Garbled(f"the answer of {call.lane.target.name} is no count of tokens") from None

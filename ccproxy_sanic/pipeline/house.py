@@ -7,16 +7,25 @@ it began with.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
 
 import actors
 from ccproxy_sanic.pipeline.retry import RetryRules
 from ccproxy_sanic.profiles import Profile
-from ccproxy_sanic.routing import Routing
+from ccproxy_sanic.routing import Plan, Routing, Step
 from ccproxy_sanic.sharing.running import SharedStreams
 from ccproxy_sanic.upstream.target import Target
+
+if TYPE_CHECKING:
+    from ccproxy_sanic.pipeline.dialects import Lane
+
+REMEMBERED: Final = 1024  # plans, and lanes: models' names may come from clients
+LONGEST_NAME: Final = 200  # characters of a model's name, of which anything is remembered
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Second(Protocol):
@@ -30,10 +39,15 @@ class Second(Protocol):
 
 
 class Upstreams(msgspec.Struct, frozen=True):
-    """Where requests may go: the rules, and what they lead to, by name."""
+    """Where requests may go: the rules, and what they lead to, by name.
+
+    ``plans``, by rule and model, and ``lanes`` are what requests have found out so far.
+    """
 
     routing: Routing
     targets: Mapping[str, Target]
+    plans: dict[tuple[str, str], Plan] = {}
+    lanes: dict[Step, Lane] = {}
 
 
 class House(msgspec.Struct):
@@ -59,3 +73,12 @@ class House(msgspec.Struct):
     share: Literal["off", "safe", "all"] = "safe"
     second: Second | None = None  # where whole answers are kept beside this process
     remember: bool = False  # requests beside their answers, for those that will be popular
+
+
+def remember(memory: dict[K, V], key: K, value: V, model: str) -> V:
+    """``value``, kept in ``memory``, which is for models of any name: it is emptied when it is full."""
+    if len(model) <= LONGEST_NAME:
+        if len(memory) >= REMEMBERED:
+            memory.clear()
+        memory[key] = value
+    return value

@@ -20,7 +20,7 @@ from actors.cache_messages import Bad, Clear, Hit, Keep, Lead, Lookup, Miss, Pop
 from actors.cache_shelf import ShelfLimits
 from ccproxy_sanic import errors
 from ccproxy_sanic.context import RequestContext
-from ccproxy_sanic.pipeline.books import actor_faults
+from ccproxy_sanic.pipeline.books import reraise
 from ccproxy_sanic.pipeline.dialects import Call, Whole
 from ccproxy_sanic.pipeline.house import House
 from ccproxy_sanic.pipeline.report import note_adjustments, note_usage
@@ -113,9 +113,9 @@ def _key(house: House, ctx: RequestContext, work: Work, call: Call, session: str
     """
     done = (call.spec.stop_sequences, call.spec.thinking, call.spec.names)
     said: tuple[str, ...] = ()
-    if call.api == "messages":
+    if call.lane.through:
         said = (work.query, *(work.headers.get(name, "") for name in SEEN_BY_UPSTREAM))
-    names = msgspec.json.encode((ctx.caller.key, session, ctx.client_model, call.api, said, done, *work.route))
+    names = msgspec.json.encode((ctx.caller.key, session, ctx.client_model, call.lane.api, said, done, *work.route))
     # Answers hold signed carriers: another process, or a later one, can read them only with the same key.
     seed = hashlib.blake2b(names, key=house.carrier_key[:64], digest_size=32).digest()
     return hashlib.blake2b(call.body, key=seed, digest_size=32).digest()
@@ -137,8 +137,10 @@ async def popular(house: House, uses: int, most: int) -> list[Origin]:
 
 async def clear(house: House) -> None:
     """Forget all answers that are kept here, and what was counted of them.  Raises ProxyError."""
-    with actor_faults():
+    try:
         await house.cache.ask(Clear())
+    except actors.ActorError as error:
+        reraise(error)
 
 
 async def lookup(house: House, ctx: RequestContext, use: Use) -> Lead | Hit | Miss:

@@ -29,17 +29,17 @@ class Mending:
 
     def repaired(self, house: House, ctx: RequestContext, work: Work, call: Call, fault: ProxyError) -> Call | None:
         """``call`` as its upstream would take it, by what ``fault`` says; None where nobody knows, or it was tried."""
-        if self._step is not call.step:
-            self._step, self._cures = call.step, ()
+        if self._step != call.lane.step:
+            self._step, self._cures = call.lane.step, ()
         tried = {cure.kind for cure in self._cures}
-        for cure in cures(fault, call.api, call.profile, forced=call.target.api is not None):
+        for cure in cures(fault, call.lane.api, call.lane.profile, forced=call.lane.target.api is not None):
             if len(tried) == MOST:
                 return None
             if cure.kind in tried:
                 continue
             now = (*self._cures, cure)
-            mended = _prepared(house, ctx, work, call.step, _merged(now))
-            if mended is not None and (mended.body != call.body or mended.api != call.api):
+            mended = _prepared(house, ctx, work, call.lane.step, _merged(now))
+            if mended is not None and (mended.body != call.body or mended.lane.api != call.lane.api):
                 self._cures = now
                 mended.adjustments += noted(now)
                 return mended
@@ -47,10 +47,10 @@ class Mending:
 
     def taken(self, house: House, call: Call) -> None:
         """The upstream takes ``call``: what was repaired in it is remembered, unless it was about this request only."""
-        if self._step is call.step:
+        if self._step == call.lane.step:
             for cure in self._cures:
                 if cure.lasts:
-                    house.learn(call.target, call.step.model, cure.kind, cure.switches)
+                    house.learn(call.lane.target, call.lane.step.model, cure.kind, cure.switches)
 
 
 def _merged(found: tuple[Cure, ...]) -> Mapping[str, Any]:

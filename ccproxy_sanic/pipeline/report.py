@@ -35,8 +35,11 @@ def note_usage(ctx: RequestContext, usage: Usage) -> None:
 
 def note_adjustments(ctx: RequestContext, adjustments: Sequence[Adjustment]) -> None:
     """Write into the request's context what was changed so that the upstream could take it."""
-    ctx.adjustments = tuple(one.code for one in adjustments)
-    ctx.notes = render(adjustments, ADJUSTMENTS_SHOWN) if adjustments else ""
+    if adjustments:
+        ctx.adjustments = tuple([one.code for one in adjustments])
+        ctx.notes = render(adjustments, ADJUSTMENTS_SHOWN)
+    else:
+        ctx.adjustments, ctx.notes = (), ""
 
 
 def outcome(fault: errors.ProxyError | None) -> str:

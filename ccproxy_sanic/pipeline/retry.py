@@ -20,6 +20,8 @@ SLOWEST: Final = 10.0  # tokens per second of the slowest model that is worth wa
 
 # faults that a second attempt at the same target may not meet; a status of 500 or more is another
 PASSING: Final = (errors.Throttled, errors.Unreachable, errors.Garbled, errors.Broken)
+STREAM: Final = Manner.STREAM  # members are looked up in their classes by Python code, and this is for each request
+WHOLE: Final = Manner.WHOLE
 
 
 class RetryRules(msgspec.Struct, frozen=True):
@@ -66,8 +68,11 @@ def within(deadlines: Deadlines, lease: ProviderLease, req: MessagesRequest, mod
     could be there: a hundred short answers say nothing about the long one that follows.
     """
     configured = deadlines.first_byte or math.inf
-    manner, least = (Manner.STREAM, 0.0) if req.stream else (Manner.WHOLE, req.max_tokens / SLOWEST)
-    limit = lease.patience(manner, shape_of(req, model, size), least, configured)
+    shape = shape_of(req, model, size)
+    if req.stream:
+        limit = lease.patience(STREAM, shape, 0.0, configured)
+    else:
+        limit = lease.patience(WHOLE, shape, req.max_tokens / SLOWEST, configured)
     if limit == configured:
         return deadlines
     return Deadlines(connect=deadlines.connect, first_byte=limit, idle=deadlines.idle, write=deadlines.write)

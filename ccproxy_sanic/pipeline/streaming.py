@@ -8,9 +8,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final, Protocol
 
+from ccproxy_sanic import errors
 from ccproxy_sanic.context import RequestContext
 from ccproxy_sanic.pipeline.books import admitted, settle
-from ccproxy_sanic.pipeline.dialects import DIALECTS, Call, Reader
+from ccproxy_sanic.pipeline.dialects import Call, Reader
 from ccproxy_sanic.pipeline.house import House
 from ccproxy_sanic.pipeline.joining import joined, note_rest, stream_key
 from ccproxy_sanic.pipeline.report import note_usage
@@ -74,14 +75,19 @@ async def stream(house: House, ctx: RequestContext, work: Work, client: Wire) ->
 async def _answer(way: Way, taker: Taker) -> None:
     """Hand on what the way's upstreams answer.  Raises ProxyError."""
 
-    async def pump(call: Call, exchange: Exchange) -> None:
+    async def pump(_: Way, call: Call, exchange: Exchange) -> None:
         call.spec.opened = taker.opened
-        call.answer = machine = DIALECTS[call.api].machine(call.spec)
+        call.answer = machine = call.lane.dialect.machine(call.spec)
         await way.waiting(taker.pump(exchange, machine))
-        await exchange.finish()
+        if not exchange.finished:
+            await exchange.finish()
 
     try:
-        await way.go(pump, lambda: taker.spoken)
+        return await way.hop(pump)
+    except errors.ProxyError as error:
+        fault = error
+    try:
+        await way.go_on(fault, pump, lambda: taker.spoken)
     except faults.ContentFiltered:
         if taker.spoken:
             raise

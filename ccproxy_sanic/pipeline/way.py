@@ -12,28 +12,33 @@ from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from typing import Final, TypeVar
 
-from actors.provider import Open, Outcome, ProviderLease, Retry
+import actors
+from actors import ActorError
+from actors.provider import Open, Outcome, ProviderLease, Retry, Unavailable
 from actors.rate_limiter import Permit
 from ccproxy_sanic import errors
-from ccproxy_sanic.context import RequestContext, shown
-from ccproxy_sanic.pipeline.books import actor_faults, outcome_of
-from ccproxy_sanic.pipeline.dialects import DIALECTS, Call, prepare
+from ccproxy_sanic.context import RequestContext
+from ccproxy_sanic.pipeline.books import outcome_of, reraise
+from ccproxy_sanic.pipeline.dialects import Call, lane_of, prepare
 from ccproxy_sanic.pipeline.house import House
 from ccproxy_sanic.pipeline.mending import Mending
 from ccproxy_sanic.pipeline.report import note_adjustments
 from ccproxy_sanic.pipeline.retry import pause, within
 from ccproxy_sanic.pipeline.work import Work
 from ccproxy_sanic.routing import Step
-from ccproxy_sanic.upstream.exchange import Exchange, open_exchange
+from ccproxy_sanic.upstream.exchange import Exchange, Head, open_exchange
 from ccproxy_sanic.wire import forwarding
 
+NONE_SPENT: Final[frozenset[tuple[str, int]]] = frozenset()
+OK: Final = Outcome.OK  # a member is looked up in its class by Python code, and most hops end so
+HEADS_KEPT: Final = 8  # of what a client's headers were made into: one for each upstream and key that it comes to
 MAX_ERROR: Final = 256 * 1024  # bytes of an upstream's error body that are looked at
 
 VERSION: Final = (b"anthropic-version", b"2023-06-01")  # where the client says none: the real API insists
 TRACE_STATE: Final = (b"tracestate", b"")  # belongs to a traceparent: a client's does not go with ours
 
 T = TypeVar("T")
-Use = Callable[[Call, Exchange], Awaitable[T]]
+Use = Callable[["Way", Call, Exchange], Awaitable[T]]
 
 
 class Extent(Enum):
@@ -70,6 +75,7 @@ class Way:
 
     __slots__ = (
         "_affinity",
+        "_called",
         "_ctx",
         "_headed",
         "_house",
@@ -86,40 +92,47 @@ class Way:
     )
 
     def __init__(self, house: House, ctx: RequestContext, work: Work) -> None:
+        plan = work.plan
         self._house, self._ctx, self._work = house, ctx, work
-        self._left = list(work.plan.steps)
-        self._spent: frozenset[tuple[str, int]] = frozenset()
-        self._affinity = f"{ctx.caller.key}\n{ctx.session}\n{work.plan.rule}" if ctx.session else ""
-        self._mending = Mending()
+        self._left = plan.steps
+        self._spent = NONE_SPENT
+        self._affinity = f"{ctx.caller.key}\n{ctx.session}\n{plan.rule}" if ctx.session else ""
+        self._mending: Mending | None = None
         self._key = self._status = self._retries = 0  # the first two are of the newest hop
         self._headed = False  # the newest hop has got a good head
         self.permit: Permit | None = None
-        self._step = self._left[0]
+        self._step = self._called = plan.steps[0]  # the newest hop's, and that of the call
         self.call = prepare(house, ctx, work, self._step)
 
-    async def go(self, use: Use[T], spoken: Callable[[], bool] = lambda: False) -> T:
-        """What ``use`` makes of the first good answer; it may fail too, until ``spoken``.  Raises ProxyError."""
+    async def go_on(self, fault: errors.ProxyError, use: Use[T], spoken: Callable[[], bool] = lambda: False) -> T:
+        """After the first hop has failed with ``fault``: what ``use`` makes of the first good answer; it may fail too,
+        until ``spoken``.  Raises ProxyError.
+
+        The first hop is the caller's own (:meth:`hop`): most requests need no other.
+        """
         refusal: errors.ProxyError | None = None
         failed = self._step  # where the refusal came from
         while True:
-            try:
-                return await self.hop(use)
-            except errors.InvalidRequest as unfit:  # of this target only: the first one could take the request
-                self._left.remove(self._step)
+            if isinstance(fault, errors.InvalidRequest):  # of this target only: the first one could take the request
+                self._drop(self._step)
                 if refusal is None and not self._left:
-                    raise unfit from None
-            except errors.Overloaded:
+                    raise fault from None
+            elif isinstance(fault, errors.Overloaded):
                 if refusal is None:
-                    raise
-                self._left = []  # nobody else has room: what an upstream said tells more
-            except errors.ProxyError as fault:
+                    raise fault
+                self._left = ()  # nobody else has room: what an upstream said tells more
+            else:
                 if spoken() or isinstance(fault, errors.HouseFault) or self._house.clock() >= self._ctx.deadline:
-                    raise
+                    raise fault
                 refusal, failed = fault, self._step
                 if not (self._repaired(fault) or self._rule_out(fault)):
-                    self._left = []
+                    self._left = ()
             if not self._left and refusal is not None:
                 await self._pause(refusal, failed)
+            try:
+                return await self.hop(use)
+            except errors.ProxyError as newest:
+                fault = newest
 
     async def _pause(self, fault: errors.ProxyError, step: Step) -> None:
         """Wait until ``step`` may be asked once more; raises ``fault`` if it may not."""
@@ -129,27 +142,48 @@ class Way:
             raise fault
         began = house.timer()
         try:
-            with actor_faults():
-                await house.provider.ask(Retry(step.upstream), deadline=ctx.deadline)
-        except errors.Overloaded:
-            raise fault from None
+            await house.provider.ask(Retry(step.upstream), ctx.deadline)
+        except ActorError as error:
+            if isinstance(error, (Unavailable, actors.Overloaded)):
+                raise fault from None
+            reraise(error)
         await asyncio.sleep(seconds)
         ctx.queue_s += house.timer() - began
         self._retries += 1
-        self._left = [step]
-        self._spent = frozenset()
+        self._left = (step,)
+        self._spent = NONE_SPENT
 
     async def hop(self, use: Use[T]) -> T:
         """One upstream call.  Raises ProxyError."""
         house, ctx = self._house, self._ctx
         began = house.timer()
-        with actor_faults():
-            lease = await house.provider.ask(Open(self._names(), self._spent, self._affinity), deadline=ctx.deadline)
+        try:
+            lease = await house.provider.ask(Open(self._names(), self._spent, self._affinity), ctx.deadline)
+        except ActorError as error:
+            reraise(error)
         ctx.queue_s += house.timer() - began
         self._key, self._status, self._headed = lease.key_index, 0, False
         try:
             call = self._call_at(lease)
-            result = await use(call, await self._opened(call, lease))
+            head, target = self._head(call, lease), call.lane.target
+            deadlines = target.deadlines
+            if not call.suffix:  # counting tokens says nothing about how soon answers begin
+                deadlines = within(deadlines, lease, self._work.req, call.lane.step.model, len(call.body))
+            if self.permit is not None:
+                self.permit.used(target.name)
+            sent = house.timer()
+            exchange = await open_exchange(target.transport, head, call.body, deadlines, target.name, house.closer)
+            waited = house.timer() - sent
+            ctx.upstream_s += waited
+            lease.answered(waited)
+            lease.attach(exchange)
+            self._note_head(call, exchange)
+            if exchange.status >= 300:
+                raise await self._refusal(call, exchange)
+            self._headed = True
+            if self._mending is not None:
+                self._mending.taken(house, call)
+            result = await use(self, call, exchange)
             lease.detach()  # its connection is back in the pool: the lease has nothing to abort any more
         except errors.ProxyError as fault:
             self._note_failure(fault)
@@ -158,7 +192,7 @@ class Way:
         except BaseException:
             lease.release()
             raise
-        lease.done(Outcome.OK)
+        lease.done(OK)
         ctx.answered = True
         if ctx.trace is not None:
             ctx.trace.left(call.answer)
@@ -172,76 +206,77 @@ class Way:
         finally:
             self._ctx.flow_s += self._house.timer() - began
 
-    async def _opened(self, call: Call, lease: ProviderLease) -> Exchange:
-        """The answer to ``call``, with a good head."""
-        house, ctx, work, target = self._house, self._ctx, self._work, call.target
-        through = call.api == "messages"
-        profile, query = call.profile, work.query if through else ""
-        head = target.head(call.api, lease.key_index, profile.messages_key, profile.messages_path, call.suffix, query)
-        if ctx.trace is not None:
-            call.answer = None
-            operation = "count_tokens" if call.suffix else "chat"
-            head = head.beside(ctx.trace.hop(target.name, profile.name, call.step.model, operation, head.origin))
-        if through:
-            own = head.headers if ctx.trace is None else [*head.headers, TRACE_STATE]
-            said = forwarding.onward(work.headers.items(), own)
-            head = head.beside(said if "anthropic-version" in work.headers else [VERSION, *said])
-        deadlines = target.deadlines
-        if not call.suffix:  # counting tokens says nothing about how soon answers begin
-            deadlines = within(deadlines, lease, work.req, call.step.model, len(call.body))
-        if self.permit is not None:
-            self.permit.used(target.name)
-        sent = house.timer()
-        exchange = await open_exchange(
-            target.transport,
-            head,
-            call.body,
-            deadlines,
-            provider=target.name,
-            closer=house.closer,
-        )
-        waited = house.timer() - sent
-        ctx.upstream_s += waited
-        lease.answered(waited)
-        if ctx.trace is not None:
-            ctx.trace.headed(exchange.status)
-        lease.attach(exchange)
-        ctx.upstream_headers = forwarding.returned(exchange.headers) if through else {}
-        if exchange.status >= 300:
-            self._status = exchange.status
-            raise DIALECTS[call.api].fault(
-                exchange.status,
-                exchange.headers,
-                await exchange.read(MAX_ERROR),
-                client_app=ctx.client_app or None,
-                now=house.now(),
-                asked=work.req.max_tokens,
-            )
-        self._headed = True
-        self._mending.taken(house, call)
-        return exchange
-
     def _names(self) -> tuple[str, ...]:
         """The upstreams left; those at their limits only where there are no others."""
-        if len(self._left) == 1:
-            return (self._left[0].upstream,)
-        names = dict.fromkeys(step.upstream for step in self._left)
-        if self.permit is not None and self.permit.barred:
-            names = {name: None for name in names if name not in self.permit.barred} or names
-        return tuple(names)
+        plan, barred = self._work.plan, () if self.permit is None else self.permit.barred
+        if self._left is plan.steps and not barred:
+            return plan.upstreams
+        names = tuple(dict.fromkeys([step.upstream for step in self._left]))
+        return tuple([name for name in names if name not in barred]) or names
 
     def _call_at(self, lease: ProviderLease) -> Call:
         """The call of the first target left at the lease's endpoint; what the answer's headers tell is about it."""
         house, ctx, work = self._house, self._ctx, self._work
-        step = self._step = next(step for step in self._left if step.upstream == lease.endpoint)
+        step = self._left[0]
+        if step.upstream != lease.endpoint:
+            step = next(step for step in self._left if step.upstream == lease.endpoint)
+        self._step = step
         ctx.endpoint, ctx.upstream_model = step.upstream, step.model
-        hop = f"{step.upstream}/{shown(step.model)}"
-        ctx.hops = (*ctx.hops, f"{hop};passed={'+'.join(lease.passed)}" if lease.passed else hop)
-        if self.call.step is not step:
+        lane = self.call.lane if step is self._called else lane_of(house, work.upstreams, step)
+        if lease.passed:
+            ctx.hops = (*ctx.hops, f"{lane.hop};passed={'+'.join(lease.passed)}")
+        else:
+            ctx.hops = (*ctx.hops, lane.hop) if ctx.hops else lane.hops
+        if step is not self._called:
             self.call = prepare(house, ctx, work, step)
-        call = self.call
-        note_adjustments(ctx, call.adjustments)
-        return call
+            self._called = step
+        note_adjustments(ctx, self.call.adjustments)
+        return self.call
+
+    def _head(self, call: Call, lease: ProviderLease) -> Head:
+        """What is said before the body."""
+        lane, trace = call.lane, self._ctx.trace
+        head = lane.head(lease.key_index, call.suffix, self._work.query if lane.through else "")
+        if trace is not None:
+            call.answer = None
+            operation = "count_tokens" if call.suffix else "chat"
+            head = head.beside(trace.hop(lane.target.name, lane.profile.name, lane.step.model, operation, head.origin))
+        return self._clients(head) if lane.through else head
+
+    def _clients(self, head: Head) -> Head:
+        """``head`` with what the client's own headers say beside it.  Raises InvalidRequest."""
+        work, known = self._work, self._work.onward
+        if known is not None and (found := known.get(head)) is not None:
+            return found
+        own = head.headers if self._ctx.trace is None else [*head.headers, TRACE_STATE]
+        said = forwarding.onward(work.headers.items(), own)
+        found = head.beside(said if "anthropic-version" in work.headers else [VERSION, *said])
+        if known is not None and self._ctx.trace is None:  # else there is another head for each request
+            if len(known) >= HEADS_KEPT:
+                known.clear()
+            known[head] = found
+        return found
+
+    def _note_head(self, call: Call, exchange: Exchange) -> None:
+        ctx = self._ctx
+        if ctx.trace is not None:
+            ctx.trace.headed(exchange.status)
+        if call.lane.through:
+            ctx.upstream_headers = forwarding.returned(exchange.raw_headers)
+        elif ctx.upstream_headers:  # of the hop before
+            ctx.upstream_headers = {}
+
+    async def _refusal(self, call: Call, exchange: Exchange) -> errors.ProxyError:
+        """The fault that an answer is that is no success."""
+        ctx, self._status = self._ctx, exchange.status
+        return call.lane.dialect.fault(
+            exchange.status,
+            exchange.headers,
+            await exchange.read(MAX_ERROR),
+            client_app=ctx.client_app or None,
+            now=self._house.now(),
+            asked=self._work.req.max_tokens,
+        )
 
     def _note_failure(self, fault: errors.ProxyError) -> None:
         ctx = self._ctx
@@ -253,13 +288,15 @@ class Way:
 
     def _repaired(self, fault: errors.ProxyError) -> bool:
         """Whether the upstream said which request it would take: then it gets that, once (protocol.md 5.6)."""
+        if self._mending is None:
+            self._mending = Mending()
         mended = self._mending.repaired(self._house, self._ctx, self._work, self.call, fault)
         if mended is not None:
             self.call = mended
         return mended is not None
 
     def _rule_out(self, fault: errors.ProxyError) -> bool:
-        step, keys = self._step, self.call.target.keys
+        step, keys = self._step, self.call.lane.target.keys
         refused = outcome_of(fault, self._status) is Outcome.KEY_REFUSED
         extent = Extent.KEY if refused else self._extent(fault)
         if extent is None:
@@ -272,13 +309,16 @@ class Way:
                 self.permit.throttled(step.upstream, fault.asked_wait)
             extent = Extent.UPSTREAM if refused else Extent.TARGET
         if extent is Extent.UPSTREAM:
-            self._left = [other for other in self._left if other.upstream != step.upstream]
+            self._left = tuple([other for other in self._left if other.upstream != step.upstream])
         else:
-            self._left.remove(step)
+            self._drop(step)
             self._spent = frozenset(pair for pair in self._spent if pair[0] != step.upstream)
         # What is at its limit, or was asked to pause, stays passed over: rather the same target again than that one.
         barred = self.permit.barred if self.permit is not None else ()
         return any(other.upstream not in barred for other in self._left)
+
+    def _drop(self, step: Step) -> None:
+        self._left = tuple([other for other in self._left if other is not step])
 
     def _extent(self, fault: errors.ProxyError) -> Extent | None:
         for kind, extent in RULED_OUT:

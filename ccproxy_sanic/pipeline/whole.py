@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from actors.rate_limiter import Permit
+from ccproxy_sanic import errors
 from ccproxy_sanic.context import RequestContext
 from ccproxy_sanic.pipeline.books import admitted, settle
-from ccproxy_sanic.pipeline.dialects import DIALECTS, Call, Whole
+from ccproxy_sanic.pipeline.dialects import Call, Whole
 from ccproxy_sanic.pipeline.house import House
-from ccproxy_sanic.pipeline.keeping import through, use_of
+from ccproxy_sanic.pipeline.keeping import Use, through, use_of
 from ccproxy_sanic.pipeline.report import note_usage
 from ccproxy_sanic.pipeline.way import Way
 from ccproxy_sanic.pipeline.work import Work
@@ -31,8 +33,21 @@ async def complete(house: House, ctx: RequestContext, work: Work) -> bytes:
     """The whole answer of a non-stream request.  Raises ProxyError."""
     way = Way(house, ctx, work)
     use = use_of(house, ctx, work, way.call)
-    kept = use is not None and use.look
-    permit = await admitted(house, ctx, work, way, alone=kept)
+    permit = await admitted(house, ctx, work, way, alone=use is not None and use.look)
+    try:
+        if way.call.empty:  # max_tokens 0: legal, and nothing for an upstream to do (protocol.md 0.7)
+            return response.to_message(EMPTY, way.call.spec).message
+        if use is not None:
+            return await _kept(house, ctx, work, way, use, permit)
+        reply = await _asked(way)
+        note_usage(ctx, reply.usage)
+        return reply.message
+    finally:
+        settle(permit, ctx)
+
+
+async def _kept(house: House, ctx: RequestContext, work: Work, way: Way, use: Use, permit: Permit) -> bytes:
+    """The answer by way of the cache."""
 
     async def charged() -> Whole:
         permit.release()
@@ -44,25 +59,23 @@ async def complete(house: House, ctx: RequestContext, work: Work) -> bytes:
         finally:
             settle(own, ctx)
 
-    try:
-        if way.call.empty:  # max_tokens 0: legal, and nothing for an upstream to do (protocol.md 0.7)
-            return response.to_message(EMPTY, way.call.spec).message
-        if use is not None:
-            return await through(house, ctx, work, use, charged if kept else lambda: _asked(way))
-        reply = await _asked(way)
-        note_usage(ctx, reply.usage)
-        return reply.message
-    finally:
-        settle(permit, ctx)
+    return await through(house, ctx, work, use, charged if use.look else lambda: _asked(way))
 
 
 async def _asked(way: Way) -> Whole:
-    async def read(call: Call, exchange: Exchange) -> Whole:
-        body = await way.waiting(exchange.read(MAX_ANSWER))
-        call.answer = reply = DIALECTS[call.api].whole(body, call.spec)
-        return reply
-
     try:
-        return await way.go(read)
+        return await way.hop(_read)
+    except errors.ProxyError as error:
+        fault = error
+    try:
+        return await way.go_on(fault, _read)
     except faults.ContentFiltered:
         return response.to_message(FILTERED, way.call.spec)
+
+
+async def _read(way: Way, call: Call, exchange: Exchange) -> Whole:
+    body = exchange.rest(MAX_ANSWER)
+    if body is None:
+        body = await way.waiting(exchange.read(MAX_ANSWER))
+    call.answer = reply = call.lane.dialect.whole(body, call.spec)
+    return reply

@@ -29,10 +29,18 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The name of the rule that decided, and where the request goes: the first step, else the next.  Never empty."""
+    """The name of the rule that decided, and where the request goes: the first step, else the next.  Never empty.
+
+    ``upstreams`` are the names in the steps, each once; they follow from those.
+    """
 
     rule: str
     steps: tuple[Step, ...]
+    upstreams: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = dict.fromkeys(step.upstream for step in self.steps)
+        msgspec.structs.force_setattr(self, "upstreams", tuple(names))
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -77,6 +85,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         return ""
 
     @property
+    def balances(self) -> bool:
+        """Whether the order of its targets is a matter of the session, or of chance."""
+        return any(len(group) > 1 for group in self.groups)
+
+    @property
     def targets(self) -> tuple[Target, ...]:
         return tuple(target for group in self.groups for target in group)
 
@@ -98,12 +111,15 @@ class Routing(msgspec.Struct, frozen=True):
 
     def plan(self, facts: Facts, *, session: str, pick: float) -> Plan:
         """Where a request goes.  ``pick`` in [0, 1) is the chance that balances where there is no session."""
-        rule = self.deciding(facts)
+        return self.along(self.deciding(facts), facts.model, session=session, pick=pick)
+
+    def along(self, rule: Rule | None, model: str, *, session: str, pick: float) -> Plan:
+        """Where ``rule`` sends a request for ``model``; None: the default route.  Others as for :meth:`plan`."""
         if rule is None:
-            return Plan(DEFAULT, (self._step(Target(DEFAULT), facts),))
+            return Plan(DEFAULT, (self._step(Target(DEFAULT), model),))
         key = session or repr(pick)
         ordered = (target for group in rule.groups for target in _in_order(group, key))
-        return Plan(rule.name, tuple(dict.fromkeys(self._step(target, facts) for target in ordered)))
+        return Plan(rule.name, tuple(dict.fromkeys(self._step(target, model) for target in ordered)))
 
     def deciding(self, facts: Facts) -> Rule | None:
         """The first rule that objects to nothing; None where the default route is left."""
@@ -117,10 +133,10 @@ class Routing(msgspec.Struct, frozen=True):
         names = (name for rule in self.rules for name in rule.models if _WILD.isdisjoint(name))
         return tuple(dict.fromkeys(names))
 
-    def _step(self, target: Target, facts: Facts) -> Step:
+    def _step(self, target: Target, model: str) -> Step:
         if target.upstream != DEFAULT or self.default is None:
-            return Step(target.upstream, target.model or bare(facts.model))
-        return Step(self.default, target.model or upstream_model(facts.model, self.models))
+            return Step(target.upstream, target.model or bare(model))
+        return Step(self.default, target.model or upstream_model(model, self.models))
 
 
 def routing_of(rules: tuple[Rule, ...], models: ModelMap, default: str | None) -> Routing:

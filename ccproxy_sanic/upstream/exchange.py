@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import math
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -30,7 +31,6 @@ async def open_exchange(
     head: Head,
     body: bytes,
     deadlines: Deadlines,
-    *,
     provider: str,
     closer: Closer | None = None,
 ) -> Exchange:
@@ -69,6 +69,11 @@ class Exchange:
 
     def __repr__(self) -> str:
         return f"<Exchange {self._provider} | {self.status}, {'finished' if self.finished else 'open'}>"
+
+    @property
+    def raw_headers(self) -> Headers:
+        """As they came, in their order."""
+        return self._reply.headers
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -110,7 +115,7 @@ class Exchange:
 
     async def read(self, limit: int) -> bytes:
         """The whole body; Garbled when it is longer than ``limit`` bytes."""
-        body = self._rest()
+        body = self.rest(limit)
         if body is None:
             parts: list[bytes] = []
             size = 0
@@ -121,6 +126,16 @@ class Exchange:
                     raise self._too_large(limit)
                 parts.append(part)
             body = b"".join(parts)
+        return body
+
+    def rest(self, limit: float = math.inf) -> bytes | None:
+        """What is left of an answer that is all here, as :meth:`read` gives it; None where it must be waited for.  The
+        way of small answers, which mostly come in one piece: no coroutine, no exception for the end."""
+        reply = self._reply
+        if self._fault is not None or not reply.complete:
+            return None
+        self.finished = True
+        body = reply.rest()
         if len(body) > limit:
             raise self._too_large(limit)
         return body
@@ -134,7 +149,7 @@ class Exchange:
     async def finish(self) -> None:
         """Brings the connection back to the pool.  What is left of the answer (mostly the end mark after the last
         event) is waited for briefly; a stream that still goes on then is aborted."""
-        if self.finished or self._rest() is not None:
+        if self.finished or self.rest() is not None:
             return
         grace = asyncio.get_running_loop().call_later(GRACE, self.abort)
         try:
@@ -144,14 +159,6 @@ class Exchange:
         finally:
             grace.cancel()
 
-    def _rest(self) -> bytes | None:
-        """What is left of an answer that is all here; None where it must be waited for.  The way of small answers,
-        which mostly come in one piece: no coroutine, no exception for the end."""
-        if self._fault is not None or not self._reply.complete:
-            return None
-        self.finished = True
-        return self._reply.rest()
-
     def _fail(self, fault: errors.ProxyError) -> errors.ProxyError:
         """The fault in which this ends: the first one."""
         if self._fault is None:
@@ -159,7 +166,7 @@ class Exchange:
             self._reply.abort()
         return self._fault
 
-    def _too_large(self, limit: int) -> errors.Garbled:
+    def _too_large(self, limit: float) -> errors.Garbled:
         return errors.Garbled(f"The answer of {self._provider} is larger than {limit} bytes.")
 
 

@@ -36,13 +36,13 @@ class H1Transport(EngineTransport):
         self._stacks: dict[Origin, dict[Connection, None]] = {}  # a dict is a stack that also removes from the middle
         self._busy: set[Connection] = set()
         self._closed = False
-        self._idle = self._connecting = 0
+        self._connecting = 0
         self._opened = self._reused = self._retried = self._failed = self._lost = 0
 
     def __repr__(self) -> str:
         state = "closed | " if self._closed else ""
         return (
-            f"<H1Transport {state}busy {len(self._busy)}, connecting {self._connecting}, idle {self._idle} | "
+            f"<H1Transport {state}busy {len(self._busy)}, connecting {self._connecting}, idle {self._idle()} | "
             f"opened {self._opened}, reused {self._reused}, retried {self._retried}>"
         )
 
@@ -50,7 +50,7 @@ class H1Transport(EngineTransport):
         return Statistics(
             connecting=self._connecting,
             busy=len(self._busy),
-            idle=self._idle,
+            idle=self._idle(),
             opened=self._opened,
             reused=self._reused,
             retried_stale=self._retried,
@@ -90,6 +90,9 @@ class H1Transport(EngineTransport):
         for connection in [c for stack in self._stacks.values() for c in stack] + list(self._busy):
             connection.fail(httpx.ReadError("The engine was closed."))
 
+    def _idle(self) -> int:
+        return sum(map(len, self._stacks.values()))
+
     # For the connections
 
     def released(self, connection: Connection) -> None:
@@ -101,7 +104,6 @@ class H1Transport(EngineTransport):
         if stack is None:
             stack = self._stacks[connection.origin] = {}
         stack[connection] = None
-        self._idle += 1
 
     def lost(self, connection: Connection) -> None:
         self._lost += connection.opened
@@ -109,7 +111,6 @@ class H1Transport(EngineTransport):
         stack = self._stacks.get(connection.origin)
         if stack is not None and connection in stack:
             del stack[connection]
-            self._idle -= 1
             if not stack:
                 del self._stacks[connection.origin]
 
@@ -121,7 +122,6 @@ class H1Transport(EngineTransport):
         if not stack:
             return None
         connection, _ = stack.popitem()
-        self._idle -= 1
         if connection.loop.time() - connection.idle_since >= self._keepalive:
             connection.close()
             for expired in list(stack):  # they rest for longer

@@ -79,12 +79,8 @@ class Answer(httpx.AsyncByteStream):
                 raise self._fault
             if self.complete:
                 raise StopAsyncIteration
-            await self._change()
-        chunk = self._chunks.popleft()
-        self._unread -= len(chunk)
-        if self._source is not None and self._unread <= LOW_WATER:
-            self._source.resume()
-        return chunk
+            await self.change()
+        return self._next()
 
     async def flow(self, sink: Sink) -> bool:
         """Hands each read to ``sink`` where it arrives, in the connection's own call: no task wakes for it.
@@ -94,7 +90,7 @@ class Answer(httpx.AsyncByteStream):
         """
         while True:
             while self._chunks:
-                if not sink(await self.__anext__()):
+                if not sink(self._next()):
                     return True
             if self._fault is not None:
                 raise self._fault
@@ -102,7 +98,7 @@ class Answer(httpx.AsyncByteStream):
                 return False
             self._sink, self._enough = sink, False
             try:
-                await self._change()
+                await self.change()
             finally:
                 self._sink = None
             if self._raised is not None:
@@ -110,12 +106,12 @@ class Answer(httpx.AsyncByteStream):
             if self._enough:
                 return True
 
-    async def head(self) -> None:
-        """Returns when ``status`` and ``headers`` are valid, raises the fault if they never will be."""
-        while not self.status:
-            if self._fault is not None:
-                raise self._fault
-            await self._change()
+    def _next(self) -> bytes:
+        chunk = self._chunks.popleft()
+        self._unread -= len(chunk)
+        if self._source is not None and self._unread <= LOW_WATER:
+            self._source.resume()
+        return chunk
 
     def rest(self) -> bytes:
         """All that is unread, without waiting."""
@@ -137,12 +133,13 @@ class Answer(httpx.AsyncByteStream):
         self._chunks.clear()
         self._unread = 0
 
-    def _change(self) -> asyncio.Future[None]:
+    def change(self) -> asyncio.Future[None]:
+        """Done when more is here: the head, a payload, the end.  Raises the fault that it has ended with."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             raise RuntimeError("This answer is already being read.")
         if self._source is None:
-            raise RuntimeError("Nothing more can come.")
+            raise self._fault or RuntimeError("Nothing more can come.")
         self._waiter = waiter = self._source.loop.create_future()
         return waiter
 

@@ -22,13 +22,14 @@ WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})  # say content-length: 0 
 class Head:
     """``headers`` (to be read, not changed) are complete but for host and what frames the body."""
 
-    __slots__ = ("_base", "_lines", "_more", "_origin", "headers", "method", "url")
+    __slots__ = ("_base", "_framing", "_lines", "_more", "_origin", "headers", "method", "url")
 
     def __init__(self, method: str, url: httpx.URL, headers: Headers) -> None:
         self.method, self.url, self.headers = method, url, headers
         self._base: Head | None = None
         self._more: Headers = []  # what is said besides the base
         self._lines: bytes | None = None
+        self._framing = b""  # the lines up to the length, once they have been needed
         self._origin: Origin | None = None
 
     def __repr__(self) -> str:
@@ -59,9 +60,11 @@ class Head:
 
     def framed(self, length: int) -> bytes:
         """The whole head of a request with so many bytes of body.  Raises LocalProtocolError."""
-        if length or self.method in WITH_BODY:
-            return b"%bcontent-length: %d\r\n\r\n" % (self.lines, length)
-        return self.lines + b"\r\n"
+        if not length and self.method not in WITH_BODY:
+            return self.lines + b"\r\n"
+        if not self._framing:
+            self._framing = self.lines + b"content-length: "
+        return b"%b%d\r\n\r\n" % (self._framing, length)
 
 
 def _origin(url: httpx.URL) -> Origin:

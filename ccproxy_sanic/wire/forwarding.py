@@ -12,7 +12,7 @@ which upstreams tell clients apart.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -104,15 +104,28 @@ def _not_allowed() -> InvalidRequest:
     return InvalidRequest("A header of the request has a name or a value that HTTP does not allow")
 
 
-def returned(headers: Mapping[str, str]) -> dict[str, str]:
-    """The upstream's headers (names in lower case) that the client gets."""
-    out = {
-        name: value
-        for name, value in headers.items()
-        if (name.startswith(_RETURNED_PREFIX) or name in RETURNED) and not _splits(value)
-    }
-    for name in _IDS:
-        if (value := headers.get(name)) and not _splits(value):
-            out[_UPSTREAM_ID] = value
+def returned(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The upstream's headers, as they came, that the client gets; names in lower case."""
+    out: dict[str, str] = {}
+    for name, value in headers:
+        if kept := _kept(name):
+            text = value.decode("latin-1")
+            out[kept] = f"{out[kept]}, {text}" if kept in out else text
+    if not out:
+        return out
+    ids = [out.pop(name, "") for name in _IDS]
+    if _splits("".join(out.values())):
+        out = {name: text for name, text in out.items() if not _splits(text)}
+    for own in ids:
+        if own and not _splits(own):
+            out[_UPSTREAM_ID] = own
             break
     return out
+
+
+@lru_cache(_NAMES_KEPT)
+def _kept(name: bytes) -> str:
+    """What the client, or the proxy, reads of a header by this name; "" for nothing.  Kept: an answer of the real API
+    has some 25, and they are nearly all for nobody."""
+    lowered = name.decode("latin-1").lower()
+    return lowered if lowered.startswith(_RETURNED_PREFIX) or lowered in RETURNED or lowered in _IDS else ""

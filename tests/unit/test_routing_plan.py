@@ -78,6 +78,11 @@ def test_a_step_is_there_once() -> None:
     assert planned(routing).steps == (Step("a", "m"), Step("b", "m"))
 
 
+def test_an_upstream_of_several_models_is_named_once() -> None:
+    routing = only((Target("a", "m"),), (Target("b", "m"),), (Target("a", "n"),))
+    assert planned(routing).upstreams == ("a", "b")
+
+
 def test_weights_share_the_load_of_sessions_and_of_single_requests() -> None:
     routing = only((Target("a", "m", 3), Target("b", "m", 1)), (Target("c", "m"),))
     by_session = [planned(routing, session=f"s{n}").steps for n in range(2000)]

@@ -1,6 +1,6 @@
 """The requests: small, as large as an agent's, and their marks, which tell the upstream what to answer.
 
-Rule: every body ends in a mark whose number the load generator makes unique; nothing else in it changes.
+Rule: every body holds a mark whose number the load generator makes unique; nothing else in it changes.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ def _tool(number: int) -> dict[str, Any]:
     return {"name": f"tool_{number:02d}", "description": _text(700), "input_schema": schema}
 
 
-def _turns(size: int, marked: str) -> list[dict[str, Any]]:
-    """User, assistant with a tool call, user with its result, ...: ``AGENT_TURNS`` messages; the mark is last."""
+def _turns(size: int, marked: str, fresh: bool) -> list[dict[str, Any]]:
+    """User, assistant with a tool call, user with its result, ...: ``AGENT_TURNS`` messages; the mark is last, or first
+    where the conversation is to be ``fresh``."""
     turns: list[dict[str, Any]] = []
     each = size // (AGENT_TURNS - 1)
     for number in range(0, AGENT_TURNS - 2, 2):
@@ -54,8 +55,8 @@ def _turns(size: int, marked: str) -> list[dict[str, Any]]:
         result = {"type": "tool_result", "tool_use_id": call, "content": _text(each)}
         turns.append({"role": "assistant", "content": [*said, {**use, "input": {"file_path": _text(each // 2)}}]})
         turns.append({"role": "user", "content": [result]})
-    first = {"role": "user", "content": _text(each)}
-    return [first, *turns, {"role": "user", "content": marked}][-AGENT_TURNS:]
+    first, last = (f"{marked} {_text(each)}", _text(80)) if fresh else (_text(each), marked)
+    return [{"role": "user", "content": first}, *turns, {"role": "user", "content": last}][-AGENT_TURNS:]
 
 
 def small(marked: str, **fields: Any) -> bytes:
@@ -65,19 +66,22 @@ def small(marked: str, **fields: Any) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def agent(marked: str, **fields: Any) -> bytes:
-    """About 105 kB: a system prompt, 20 tools, 40 messages with tool calls and their results."""
+def agent(marked: str, *, fresh: bool = False, **fields: Any) -> bytes:
+    """About 105 kB: a system prompt, 20 tools, 40 messages with tool calls and their results.
+
+    ``fresh``: each request is of a conversation of its own; else only the last message is new, as in a session.
+    """
     tools = [_tool(number) for number in range(AGENT_TOOLS)]
     body = {
         "model": MODEL,
         "max_tokens": MAX_TOKENS,
         "system": [{"type": "text", "text": _text(8000)}],
         "tools": tools,
-        "messages": _turns(1000, marked),
+        "messages": _turns(1000, marked, fresh),
         **fields,
     }
     rest = AGENT_BYTES - len(json.dumps(body, separators=(",", ":")))
-    body["messages"] = _turns(1000 + rest * 11 // 10, marked)
+    body["messages"] = _turns(1000 + rest * 11 // 10, marked, fresh)
     return json.dumps(body, separators=(",", ":")).encode()
 
 

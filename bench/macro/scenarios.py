@@ -45,6 +45,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         "small request, whole answer, 64 connections", (_small(),), 64, subjects=("floor", "proxy", "proxy-log")
     ),
     "agent": Scenario("agent request of 105 kB (20 tools, 40 messages), 8 connections", (_agent(),), 8),
+    "agent-fresh": Scenario("the same, each of a conversation that was never seen", (_agent(fresh=True),), 8),
     "stream-fast": Scenario(
         "stream of 200 chunks as fast as they are taken, 32 connections",
         (_small(200, stream=True),),
@@ -166,4 +167,4 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         rounds=3,
     ),
 }
-SHORT: Final = ("small", "agent", "stream-fast", "stream-burst", "stream-paced", "passthrough-burst")
+SHORT: Final = ("small", "agent", "agent-fresh", "stream-fast", "stream-burst", "stream-paced", "passthrough-burst")

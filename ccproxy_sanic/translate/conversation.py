@@ -7,7 +7,7 @@ behind them (protocol.md 1.3, 1.4, 2.1).  How turns, answers and texts are writt
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Generic, NamedTuple, TypeAlias
 
 import msgspec
@@ -39,6 +39,7 @@ UNASKED: Final = (
     "unexpected `tool_use_id` found in `tool_result` blocks: {id}. "
     "Each `tool_result` block must have a corresponding `tool_use` block in the previous message."
 )
+NO_CALLS: Final[Mapping[str, str]] = {}
 _PARTS: Final = (TextPart, ImagePart, FilePart)
 
 
@@ -54,19 +55,29 @@ class Conversation(Generic[M]):
         self.messages: list[M] = []
 
 
-def read(
-    req: MessagesRequest, talk: Conversation[M], draft: type[Draft[M]], writer: type[SideWriter[M]]
-) -> Conversation[M]:
-    """The whole conversation into ``talk``.  Raises InvalidRequest (V1, V4, V7 and V8 where strict, V11)."""
+def begin(req: MessagesRequest, talk: Conversation[M]) -> int:
+    """The system prompt into ``talk``.  Returns the index of the first turn.  Raises InvalidRequest (V1, V4)."""
     _begin(req.system, talk)
-    start = _hoist_leading(req, talk)
-    for side, turn in _cut(req, start, talk.scope, draft):
+    return _hoist_leading(req, talk)
+
+
+def write(
+    talk: Conversation[M], found: Iterable[tuple[Side, Turn[M] | None]], writer: type[SideWriter[M]]
+) -> Conversation[M]:
+    """Turns and sides, as :func:`cut` gives them, into ``talk``.  Raises InvalidRequest (V7 and V8 where strict)."""
+    scope, messages = talk.scope, talk.messages
+    for side, turn in found:
         if turn is not None:
-            talk.messages += turn.messages
+            messages += turn.messages
+        if len(side) == 1 and side[0][1].role == "user":
+            plain = writer.at_once(side[0][1], turn.pending if turn is not None else NO_CALLS, scope)
+            if plain is not None:
+                messages += plain
+                continue
         written = writer(talk, turn)
         for index, message in side:
             written.take(index, message)
-        talk.messages += written.finished()
+        messages += written.finished()
     return talk
 
 
@@ -80,6 +91,8 @@ class _Known(NamedTuple):
 
 def _begin(system: str | Shared[Block] | None, talk: Conversation[M]) -> None:
     """The client's system prompt into ``talk``; agents send the same with every turn."""
+    if system is None:
+        return
     scope, path = talk.scope, ("system",)
     if scope.marks or not isinstance(system, Shared):
         talk.system = system_parts(system, scope, path)
@@ -139,33 +152,35 @@ def _hoist_leading(req: MessagesRequest, talk: Conversation[M]) -> int:
     raise InvalidRequest("messages: at least one message is required")
 
 
-def _cut(
-    req: MessagesRequest, start: int, scope: Scope, draft: Callable[[Scope], Draft[M]]
+def cut(
+    messages: Sequence[Message], start: int, end: int, scope: Scope, draft: type[Draft[M]]
 ) -> list[tuple[Side, Turn[M] | None]]:
-    """Sides, each with the assistant turn before it; assistant turns of which nothing is left do not divide sides."""
-    last_user = len(req.messages) - 1
-    while last_user > start and req.messages[last_user].role != "user":
+    """Sides, each with the assistant turn before it; assistant turns of which nothing is left do not divide sides.
+
+    Raises InvalidRequest (V11, a user's block in a turn).
+    """
+    last_user = len(messages) - 1
+    while last_user > start and messages[last_user].role != "user":
         last_user -= 1
-    found: list[tuple[Side, Turn[M] | None]] = [([], None)]
+    side: Side = []
+    found: list[tuple[Side, Turn[M] | None]] = [(side, None)]
     spoken: Side = []
-
-    def close() -> None:
-        if spoken:
-            turn = turns.read(spoken, draft(scope))
-            spoken.clear()
-            if turn.messages:
-                found.append(([], turn))
-
-    for index in range(start, len(req.messages)):
-        message = req.messages[index]
+    for index in range(start, end):
+        message = messages[index]
         if message.role == "assistant":
             spoken.append((index, message))
         elif message.role == "system" and message.clear_at == "next_user_message" and index < last_user:
             scope.notes.add("system_cleared", ("messages", index))
         else:
-            close()
-            found[-1][0].append((index, message))
-    close()
+            if spoken:
+                turn = turns.read(spoken, scope, draft)
+                spoken = []
+                if turn.messages:
+                    side = []
+                    found.append((side, turn))
+            side.append((index, message))
+    if spoken and (turn := turns.read(spoken, scope, draft)).messages:
+        found.append(([], turn))
     return found
 
 
@@ -182,6 +197,12 @@ class SideWriter(ABC, Generic[M]):
         self._answered: set[str] = set()
         self._items: list[Part | M] = []  # an M is a system message that keeps its place
         self._has_user = False
+
+    @staticmethod
+    def at_once(message: Message, pending: Mapping[str, str], scope: Scope) -> list[M] | None:
+        """A side of one user message, where that is nothing out of the ordinary; None, and nothing was noted: see what
+        it is."""
+        return None
 
     @abstractmethod
     def answer(self, block: Block, client_id: str, path: Path) -> M:

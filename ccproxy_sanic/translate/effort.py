@@ -31,11 +31,13 @@ class Plan(msgspec.Struct):
     show: Show
 
 
+_NO_WISH: Final = Plan({}, "show")
+
+
 def plan(
     req: MessagesRequest,
     profile: Profile,
     notes: Notes,
-    *,
     effort: str | None = None,
     has_tools: bool = False,
     forced_choice: bool = False,
@@ -43,6 +45,8 @@ def plan(
 ) -> Plan:
     """``effort`` is that of the last system message which carries one; it wins over the request's."""
     thinking = req.thinking
+    if thinking is None and req.output_config is None and effort is None and not (has_tools or forced_choice):
+        return _NO_WISH
     kind = thinking.type if thinking else None
     if kind is not None and kind not in _KNOWN_THINKING:
         notes.add("field_ignored", ("thinking", "type"), "its value is not known")

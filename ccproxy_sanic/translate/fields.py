@@ -6,14 +6,14 @@ Rule: a field that an upstream does not take is noted, and a user's id never tra
 from __future__ import annotations
 
 import hashlib
-from operator import attrgetter
+from collections.abc import Set
 from typing import Final, Generic, Literal, TypeVar
 
 import msgspec
 
 from ccproxy_sanic.profiles.model import Profile
 from ccproxy_sanic.translate.adjustments import Adjustment, Notes
-from ccproxy_sanic.wire.anthropic import NO_RAW, MessagesRequest, given
+from ccproxy_sanic.wire.anthropic import MessagesRequest, given
 from ccproxy_sanic.wire.openai_chat import ChatRequest
 from ccproxy_sanic.wire.openai_responses import ResponsesRequest
 
@@ -38,7 +38,7 @@ class Translated(msgspec.Struct, Generic[R]):
     adjustments: list[Adjustment]
     tools: frozenset[str]
     names: dict[str, str]
-    used_tool_ids: frozenset[str]
+    used_tool_ids: Set[str]
     stop_sequences: tuple[str, ...]
     enforce_stops: tuple[str, ...]
     thinking: Literal["show", "omit", "drop"]
@@ -93,6 +93,8 @@ def account(
         notes.add("user_id_dropped", ("metadata", "user_id"))
     if session and profile.prompt_cache_key:
         out.prompt_cache_key = _hash(session)
+    if req.service_tier is None and req.speed is None:
+        return
     for field, value in (("service_tier", req.service_tier), ("speed", req.speed)):
         tier = _TIERS.get((field, value))
         if tier is None:
@@ -109,15 +111,10 @@ _TIERS: Final[dict[tuple[str, str | None], str]] = {
 }
 
 
-_ignored_values: Final = attrgetter(*IGNORED)
-_NONE_IGNORED: Final = (NO_RAW,) * len(IGNORED)
-
-
 def ignored(req: MessagesRequest, notes: Notes) -> None:
     """Notes what is set of the fields that nobody reads."""
-    values = _ignored_values(req)
-    for name, raw in zip(IGNORED, values, strict=True) if values != _NONE_IGNORED else ():
-        if given(raw):
+    for name in IGNORED if req.rare else ():
+        if given(getattr(req, name)):
             notes.add("field_ignored", (name,), f"{name} means nothing to this upstream")
     if req.output_config is not None and given(req.output_config.task_budget):
         notes.add("field_ignored", ("output_config", "task_budget"), "task_budget means nothing to this upstream")

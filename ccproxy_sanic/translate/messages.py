@@ -5,15 +5,18 @@ Rule: nothing comes between an assistant's calls and their results; a single pla
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
+from msgspec import UNSET
+
 from ccproxy_sanic.errors import InvalidRequest
-from ccproxy_sanic.translate import conversation, results
+from ccproxy_sanic.translate import history, results
 from ccproxy_sanic.translate.adjustments import Path
 from ccproxy_sanic.translate.assistant import ChatDraft
 from ccproxy_sanic.translate.conversation import JOIN, NO_PREFILL, Conversation, SideWriter, joined, leading
 from ccproxy_sanic.translate.scope import Scope, is_marked
-from ccproxy_sanic.wire.anthropic import Block, MessagesRequest
+from ccproxy_sanic.wire.anthropic import Block, Message, MessagesRequest
 from ccproxy_sanic.wire.openai_chat import ChatMessage, Part, TextPart
 
 Talk: TypeAlias = Conversation[ChatMessage]
@@ -22,8 +25,8 @@ BRIDGE: Final = "Continuing."
 
 
 def translate(req: MessagesRequest, scope: Scope) -> Talk:
-    """The whole conversation.  Raises InvalidRequest (as conversation.read; V9)."""
-    talk: Talk = conversation.read(req, Conversation(scope), ChatDraft, ChatSide)
+    """The whole conversation.  Raises InvalidRequest (as history.read; V9)."""
+    talk: Talk = history.read(req, Conversation(scope), ChatDraft, ChatSide)
     _check_end(talk)
     return talk
 
@@ -39,6 +42,41 @@ class ChatSide(SideWriter[ChatMessage]):
     """Tool messages; attachments in the next user message; a bridge where the server wants one between the two."""
 
     __slots__ = ()
+
+    @staticmethod
+    def at_once(message: Message, pending: Mapping[str, str], scope: Scope) -> list[ChatMessage] | None:
+        """Results, texts, or both: in a third of the time."""
+        content = message.content
+        if isinstance(content, str):
+            return None if pending or not content or content.isspace() else [ChatMessage("user", content)]
+        found: list[ChatMessage] = []
+        parts: list[Part] = []
+        answered = set()
+        for block in content or ():
+            if block.cache_control is not None and scope.marks:
+                return None
+            if block.type == "tool_result" and isinstance(block.content, str):
+                client_id = block.tool_use_id or ""
+                if client_id not in pending or client_id in answered:
+                    return None
+                answered.add(client_id)
+                said = block.content
+                if block.is_error or not said or said.isspace():
+                    said = results.words(block)
+                found.append(ChatMessage("tool", said, UNSET, pending[client_id]))
+            elif block.type == "text":
+                text = block.text
+                if text and not text.isspace():
+                    parts.append(TextPart(text))
+            else:
+                return None
+        if len(answered) < len(pending) or (not parts and not found):
+            return None
+        if parts:
+            if found and scope.profile.bridge_after_tool:
+                return None
+            found.append(ChatMessage("user", _content(parts, scope)))
+        return found
 
     def answer(self, block: Block, client_id: str, path: Path) -> ChatMessage:
         scope, mark = self.scope, block.cache_control

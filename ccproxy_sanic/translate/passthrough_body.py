@@ -12,9 +12,10 @@ import msgspec
 
 from ..errors import InvalidRequest
 from ..wire import spans
+from ..wire.anthropic import Beginning
 from ..wire.anthropic_reply import encode
 from ..wire.mending import replace_lone_surrogates
-from ..wire.spans import Edit, Member
+from ..wire.spans import Edit, Member, Span
 from . import passthrough_ids
 from .adjustments import Adjustment, Notes, Path
 from .carrier import PREFIX
@@ -41,19 +42,30 @@ class _Thinking(msgspec.Struct):
     type: Any = None
 
 
+class _Body(msgspec.Struct):
+    model: Any = None
+
+
+_SMALL: Final = 16 * 1024  # bytes: in larger ones the word is as a rule a tool's too, and looked for in vain
+_model: Final = msgspec.json.Decoder(_Body).decode
 _NO_BLOCK: Final = _Block()
 _block: Final = msgspec.json.Decoder(_Block).decode
 _role: Final = msgspec.json.Decoder(_Message).decode
 _thinking: Final = msgspec.json.Decoder(_Thinking).decode
 
 
-def body_for(raw: bytes, model: str, *, own_ids: bool = True) -> tuple[bytes, list[Adjustment]]:
+def body_for(
+    raw: bytes, model: str, *, own_ids: bool = True, beginning: Beginning | None = None
+) -> tuple[bytes, list[Adjustment]]:
     """``raw``, a decoded and valid request, with ``model`` in the place of the client's, and what else was changed.
 
     ``own_ids``: the upstream takes tool ids of Anthropic's own form only (protocol.md 2.1.5).  A key ``model`` that is
-    there twice is replaced twice: servers differ in which one they take.  Raises InvalidRequest (400): no JSON object,
-    or one without a model.
+    there twice is replaced twice: servers differ in which one they take.  ``beginning`` is that of the conversation,
+    where it is known.  Raises InvalidRequest (400): no JSON object, or one without a model.
     """
+    place = _alone(raw, own_ids) if beginning is None else _known(raw, beginning, own_ids)
+    if place is not None:
+        return raw[: place.start] + encode(model) + raw[place.end :], []
     notes = Notes()
     raw, found = _members(raw, notes)
     if own_ids and passthrough_ids.suspected(raw):
@@ -65,12 +77,36 @@ def body_for(raw: bytes, model: str, *, own_ids: bool = True) -> tuple[bytes, li
     edits = [Edit(start, end, encode(model)) for key, start, end in found if key == "model"]
     if not edits:
         raise InvalidRequest("model: Field required")
-    if _ours_in(raw):
+    ours = _ours_in(raw)
+    if beginning is not None and not (ours or notes.found) and len(edits) == 1:
+        beginning.made[body_for, own_ids] = Span(edits[0].start, edits[0].end)
+    if ours:
         try:
             edits = sorted(edits + _without_ours(raw, found, notes))
         except (*_ERRORS, ValueError) as error:  # the first look does not decode what it carries
             raise _not_json(error) from None
     return spans.edited(raw, edits), notes.found
+
+
+def _alone(raw: bytes, own_ids: bool) -> Span | None:
+    """The place of the model's name in a small body in which it is all that can need a change."""
+    if len(raw) > _SMALL or not _clean(raw, own_ids):
+        return None
+    try:
+        said = _model(raw).model
+    except _ERRORS:
+        return None
+    return spans.sole(raw, b"model") if isinstance(said, str) else None
+
+
+def _known(raw: bytes, beginning: Beginning, own_ids: bool) -> Span | None:
+    """The same in a body whose beginning needed no other change, nor does the rest."""
+    place: Span | None = beginning.made.get((body_for, own_ids))
+    return place if place is not None and _clean(raw[beginning.size :], own_ids) else None
+
+
+def _clean(text: bytes, own_ids: bool) -> bool:
+    return not (_ours_in(text) or (own_ids and passthrough_ids.suspected(text)))
 
 
 def _ours_in(text: bytes) -> bool:

@@ -27,12 +27,14 @@ def marked(data: bytes, at: int) -> Iterable[tuple[int, int]]:
     Found from the end, because rfind takes half the time of find; each stretch is searched once for each mark, so that
     a text full of them takes linear time.
     """
+    message, error = data.rfind(b"message_", at), data.rfind(b"error", at)
+    if message < 0 and error < 0:
+        return ()
     found: list[tuple[int, int]] = []
     returns = b"\r" in data
-    message, error = data.rfind(b"message_", at), data.rfind(b"error", at)
     while (mark := max(message, error)) >= 0:
         start = last_blank(data, at, mark)
-        end = _first_blank(data, mark) if returns else data.find(b"\n\n", mark) + 2
+        end = first_blank(data, mark) if returns else data.find(b"\n\n", mark) + 2
         if not data.startswith(_CONTENT, start) or data.find(b"event", start + len(_CONTENT), end) >= 0:
             found.append((start, end))  # and not content with a mark in its text
         if message >= start:
@@ -52,8 +54,11 @@ def last_blank(data: bytes, start: int, end: int) -> int:
     return at + 2 if at >= 0 else start
 
 
-def _first_blank(data: bytes, at: int) -> int:
-    """Behind the first blank line behind ``at``."""
+def first_blank(data: bytes, at: int) -> int:
+    """Behind the first blank line behind ``at``; the end where there is none."""
+    end = data.find(b"\n\n", at)
+    if end >= 0 and data.find(b"\r", at, end) < 0:  # a tenth of the time of the pattern
+        return end + 2
     blank = BLANK_LINE.search(data, at)
     return blank.end() if blank else len(data)
 

@@ -86,7 +86,8 @@ def count(usage: Usage, said: object) -> None:
         return
     usage.known = True
     for name in _COUNTS:
-        setattr(usage, name, _counted(said.get(name)) or getattr(usage, name))
+        if counted := _counted(said.get(name)):
+            setattr(usage, name, counted)
     details = said.get("output_tokens_details")
     if isinstance(details, dict):
         usage.thinking_tokens = _counted(details.get("thinking_tokens")) or usage.thinking_tokens
@@ -122,7 +123,11 @@ def whole(text: bytes, model: str) -> Relayed:
     """
     try:
         seen = _seen(text)
-        message = spans.replaced(text, "model", encode(model))
+        place = spans.sole(text, b"model") if isinstance(seen.model, str) else None
+        if place is None:
+            message = spans.replaced(text, "model", encode(model))
+        else:
+            message = text[: place.start] + encode(model) + text[place.end :]
     except (*DECODE_ERRORS, ValueError):
         mended, lone = replace_lone_surrogates(text)
         if lone:

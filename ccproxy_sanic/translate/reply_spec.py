@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Literal
 
 import msgspec
@@ -16,7 +16,7 @@ class ReplySpec(msgspec.Struct):
     sign: Callable[[str, object], str]  # (kind, data) -> the signature of a thinking block, never empty (carrier.py)
     tools: frozenset[str] = frozenset()  # declared names, as the upstream knows them
     names: Mapping[str, str] = {}  # the upstream's (shortened) name -> the client's
-    used_tool_ids: frozenset[str] = frozenset()  # of tool_use blocks in the request's history
+    used_tool_ids: Set[str] = frozenset()  # of tool_use blocks in the request's history
     stop_sequences: tuple[str, ...] = ()  # all that the client gave
     enforce_stops: tuple[str, ...] = ()  # those the proxy itself must enforce
     thinking: Literal["show", "omit", "drop"] = "show"  # omit: an empty thinking block with its signature

@@ -5,6 +5,8 @@ Rule: pure and deterministic; equal requests give equal bytes, and everything th
 
 from __future__ import annotations
 
+from typing import Any
+
 from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.profiles.model import Profile
 from ccproxy_sanic.translate import answer_format, effort, fields, messages, tools, validate
@@ -32,63 +34,71 @@ def to_chat(
     ``strict`` refuses unanswered calls and orphan results (V7, V8) instead of mending them; ``session`` is any text
     that stays the same in one client session; ``unsign`` opens our own carriers (protocol.md 2.3).
     """
-    validate.check(req)
+    systems = validate.check(req)
     try:
-        return _translated(req, model, profile, strict, session, unsign)
+        return _translated(req, model, profile, strict, session, unsign, systems)
     except RecursionError:
         raise InvalidRequest("The request is nested too deeply") from None
 
 
 def _translated(
-    req: MessagesRequest, model: str, profile: Profile, strict: bool, session: str | None, unsign: Unsign | None
+    req: MessagesRequest,
+    model: str,
+    profile: Profile,
+    strict: bool,
+    session: str | None,
+    unsign: Unsign | None,
+    systems: bool,
 ) -> Translated[ChatRequest]:
     notes = Notes()
     names = Names(notes)
-    scope = Scope(profile, notes, names, strict=strict, unsign=unsign)
+    scope = Scope(profile, notes, names, strict, unsign)
     if req.repaired:
         notes.add("surrogates_replaced", ())
     toolbox = tools.translate(req, profile, names, notes)
     talk = messages.translate(req, scope)
     form = answer_format.translate(req, profile, notes)
-    talk.system += [TextPart(line) for line in (*toolbox.lines, *form.lines)]
+    if toolbox.lines or form.lines:
+        talk.system += [TextPart(line) for line in (*toolbox.lines, *form.lines)]
     cap = fields.cap(req, profile, notes)
-    thinking = effort.plan(
-        req,
-        profile,
-        notes,
-        effort=fields.spoken_effort(req),
-        has_tools=bool(toolbox.names),
-        forced_choice=toolbox.forced,
-        max_tokens=cap,
-    )
-    chat = ChatRequest(model=model, messages=messages.finished(talk), tool_choice=toolbox.choice)
-    chat.parallel_tool_calls, chat.response_format = toolbox.parallel, form.response_format
-    if toolbox.declared:
-        chat.tools = toolbox.declared
+    spoken = fields.spoken_effort(req) if systems else None
+    thinking = effort.plan(req, profile, notes, spoken, bool(toolbox.names), toolbox.forced, cap)
+    chat = ChatRequest(model=model, messages=messages.finished(talk))
+    if toolbox is not tools.NOTHING:
+        chat.tool_choice, chat.parallel_tool_calls = toolbox.choice, toolbox.parallel
+        if toolbox.declared:
+            chat.tools = toolbox.declared
+    chat.response_format = form.response_format
     setattr(chat, profile.output_cap, cap)
     if req.stream:
         _stream(chat, profile)
-    stops = tuple(req.stop_sequences or ())
-    enforced = _stops(chat, stops, profile, notes)
+    stops: tuple[str, ...] = ()
+    enforced: tuple[str, ...] = ()
+    if req.stop_sequences:
+        stops = tuple(req.stop_sequences)
+        enforced = _stops(chat, stops, profile, notes)
     fields.sampling(chat, req, profile, notes)
     fields.account(chat, req, profile, session, notes)
     fields.ignored(req, notes)
-    extra = {**profile.extra, **toolbox.fields, **thinking.fields}
+    extra: dict[str, Any] = {}
+    if profile.extra or toolbox.fields or thinking.fields:
+        extra = {**profile.extra, **toolbox.fields, **thinking.fields}
     if profile.prefill == "continue_final_message" and messages.continues(chat.messages):
         extra |= {"continue_final_message": True, "add_generation_prompt": False}
     if extra:
         chat.extra = extra
-    scope.limit_marks()
+    if scope.marked:
+        scope.limit_marks()
     return Translated(
-        request=chat,
-        adjustments=notes.found,
-        tools=toolbox.names,
-        names=names.back,
-        used_tool_ids=frozenset(scope.tool_ids),
-        stop_sequences=stops,
-        enforce_stops=enforced,
-        thinking=thinking.show,
-        empty=req.max_tokens == 0,
+        chat,
+        notes.found,
+        toolbox.names,
+        names.back,
+        scope.tool_ids,
+        stops,
+        enforced,
+        thinking.show,
+        req.max_tokens == 0,
     )
 
 

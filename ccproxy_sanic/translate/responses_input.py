@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from msgspec import UNSET, UnsetType
 
 from ccproxy_sanic.errors import InvalidRequest
-from ccproxy_sanic.translate import conversation, effort, results
+from ccproxy_sanic.translate import effort, history, results
 from ccproxy_sanic.translate.adjustments import Path
 from ccproxy_sanic.translate.conversation import NO_PREFILL, Conversation, SideWriter, joined
 from ccproxy_sanic.translate.responses_parts import output_of, sent
@@ -35,8 +35,8 @@ PHASES: Final = ("commentary", "final_answer")
 
 
 def translate(req: MessagesRequest, scope: Scope) -> Talk:
-    """The whole conversation.  Raises InvalidRequest (as conversation.read; V9: there is no prefill here)."""
-    talk: Talk = conversation.read(req, Conversation(scope), ItemDraft, ItemSide)
+    """The whole conversation.  Raises InvalidRequest (as history.read; V9: there is no prefill here)."""
+    talk: Talk = history.read(req, Conversation(scope), ItemDraft, ItemSide)
     last = talk.messages[-1]
     if isinstance(last, Message) and last.role == "assistant":
         raise InvalidRequest(NO_PREFILL)

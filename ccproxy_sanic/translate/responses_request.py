@@ -33,6 +33,8 @@ SEARCH: Final[Mapping[str, Any]] = {
     "filters": {"allowed_domains": "$allowed_domains"},
     "user_location": "$user_location",
 }
+_KNOWN: Final[dict[int, tuple[Profile, Profile]]] = {}  # by identity: what profiles hold has no hash
+_MAX_KNOWN: Final = 64
 # What a profile says of Chat Completions and is otherwise here, at whatever server.
 _HERE: Final[Mapping[str, Any]] = {
     "top_k": False,
@@ -63,7 +65,16 @@ def to_responses(
 
 
 def _here(profile: Profile) -> Profile:
-    """The profile as it holds for this API."""
+    """The profile as it holds for this API: the same for the same, by which beginnings are known (history)."""
+    known = _KNOWN.get(id(profile))
+    if known is None or known[0] is not profile:
+        if len(_KNOWN) >= _MAX_KNOWN:
+            _KNOWN.clear()
+        known = _KNOWN[id(profile)] = profile, _changed(profile)
+    return known[1]
+
+
+def _changed(profile: Profile) -> Profile:
     changes = dict(_HERE)
     if profile.cache == "cache_control":
         changes["cache"] = "none"

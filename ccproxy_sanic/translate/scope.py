@@ -22,6 +22,8 @@ Unsign: TypeAlias = Callable[[str], tuple[str, Any] | None]
 
 MAX_MARKS: Final = 4  # cache writes a request (protocol.md 1.7)
 _LONGEST_ID: Final = {"max40": 40, "max64": 64}  # OpenAI's limits: Chat Completions', Responses' (protocol.md 2.1.5)
+_AS_IT_IS: Final = {**_LONGEST_ID, "mistral9": 0}
+_UNLIMITED: Final = 1 << 62
 _DIGEST: Final = 32
 _MISTRAL_ID: Final = re.compile(r"[a-zA-Z0-9]{9}\Z")
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -32,11 +34,13 @@ class Scope:
     """Profile, notes and the maps of one request.
 
     ``ids`` is the form of tool call ids, where it is not the profile's; ``flat`` says that the history is one list, in
-    which an id names one call; ``text_part`` is the API's kind of text part.
+    which an id names one call; ``text_part`` is the API's kind of text part; ``kept_ids`` says how long an id may be
+    that certainly is taken as it is, where the history is none.
     """
 
     __slots__ = (
-        *("flat", "ids", "marked", "marks", "names", "notes", "profile", "strict", "text_part", "tool_ids", "unsign"),
+        *("flat", "ids", "kept_ids", "marked", "marks", "names", "notes", "profile", "strict", "text_part", "tool_ids"),
+        "unsign",
     )
 
     def __init__(
@@ -44,20 +48,28 @@ class Scope:
         profile: Profile,
         notes: Notes,
         names: Names,
-        *,
         strict: bool,
         unsign: Unsign | None,
-        ids: str | None = None,
+        ids: str = "",
         flat: bool = False,
         text_part: type[TextPart] = TextPart,
     ) -> None:
-        self.profile, self.notes, self.names, self.strict = profile, notes, names, strict
+        self.profile = profile
+        self.notes = notes
+        self.names = names
+        self.strict = strict
         self.unsign = unsign
-        self.ids, self.flat = ids or profile.tool_ids, flat
+        self.ids = ids or profile.tool_ids
+        self.kept_ids = _AS_IT_IS.get(self.ids, _UNLIMITED)
+        self.flat = flat
         self.text_part = text_part
         self.marks = profile.cache != "none" and profile.parts
         self.marked: list[TextPart] = []
         self.tool_ids: set[str] = set()  # the client's, of the whole history
+
+    def apart(self, notes: Notes) -> Scope:
+        """The same without anything that was found so far, for a part that is read by itself."""
+        return Scope(self.profile, notes, Names(notes), self.strict, self.unsign, self.ids, self.flat, self.text_part)
 
     def sent_id(self, client_id: str, path: Path) -> str:
         """The tool call id for the upstream: the client's own wherever the target takes it (protocol.md 2.1.5)."""

@@ -66,13 +66,13 @@ _REASONS: Final = (
 )
 
 
-class Stop(msgspec.Struct, frozen=True):
+class Stop(msgspec.Struct, frozen=True, gc=False):
     reason: str
     sequence: str | None = None
     details: StopDetails | None = None
 
 
-_END_TURN: Final = Stop("end_turn")
+END_TURN: Final = Stop("end_turn")
 _TOOL_USE: Final = Stop("tool_use")
 
 
@@ -105,7 +105,7 @@ def decide(finishes: Collection[Finish], refusal: str, tools: int, sequence: str
         return Stop(reason, None, StopDetails(FILTERED) if finish is Finish.FILTER else None)
     if tools:
         return _TOOL_USE
-    return _END_TURN if sequence is None else Stop("stop_sequence", sequence)
+    return END_TURN if sequence is None else Stop("stop_sequence", sequence)
 
 
 class Cutter:

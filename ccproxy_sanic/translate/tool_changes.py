@@ -25,13 +25,14 @@ class Changes(msgspec.Struct):
     added: dict[str, Tool] = msgspec.field(default_factory=dict)
 
 
-_NONE: Final = Changes()
+NONE: Final = Changes()
 
 
 def changes(req: MessagesRequest) -> Changes:
-    """Scans the conversation; what is found is only read.  Raises InvalidRequest where a definition is no tool."""
-    if not req.special:
-        return _NONE
+    """Scans the conversation, which need not be where no block is special (decode_request).
+
+    Raises InvalidRequest where a definition is no tool.
+    """
     found = Changes()
     for index, message in enumerate(req.messages):
         if isinstance(message.content, list):

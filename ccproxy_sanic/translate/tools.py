@@ -23,7 +23,7 @@ from ccproxy_sanic.translate.adjustments import Notes, Path, dotted
 from ccproxy_sanic.translate.client_tools import CLIENT_TOOLS, description_of
 from ccproxy_sanic.translate.compact import compact
 from ccproxy_sanic.translate.schema import clean_tool, fits_strict
-from ccproxy_sanic.translate.tool_changes import changes
+from ccproxy_sanic.translate.tool_changes import NONE, changes
 from ccproxy_sanic.translate.tool_names import Names, sent_name
 from ccproxy_sanic.wire.anthropic import NO_RAW, MessagesRequest, Shared, Tool, ToolChoice
 from ccproxy_sanic.wire.openai_chat import ChatTool, Declared, Function, FunctionName, NamedChoice
@@ -89,7 +89,7 @@ class _Outcome(NamedTuple):
     notes: Notes
 
 
-_NOTHING: Final = Toolbox()
+NOTHING: Final = Toolbox()
 
 
 def translate(
@@ -106,9 +106,10 @@ def translate(
     ``strict`` lets a tool be strict that asks for it and whose schema is strict as it stands; ``shape`` is for what is
     not sent as Chat Completions has it.
     """
-    tools, found = req.tools, changes(req)
+    tools = req.tools
+    found = changes(req) if req.special else NONE
     if not tools and not found.added and req.tool_choice is None:
-        return _NOTHING
+        return NOTHING
     switches = profile.schema, profile.tool_choice, profile.parallel_tool_calls
     asked = Asked(shape, strict, *switches, req.tool_choice, frozenset(found.referenced), frozenset(found.removed))
     searched = profile if profile.web_search and any(map(web_search.is_search, tools or ())) else None

@@ -6,7 +6,7 @@ Rule: what is legal in a turn is decided here once; what becomes of it is the up
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -41,6 +41,14 @@ class Draft(ABC, Generic[M]):
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self.pending: dict[str, str] = {}
+
+    @staticmethod
+    def at_once(message: Message, index: int, scope: Scope) -> Turn[M] | None:
+        """The turn of a single message, where that is nothing out of the ordinary; None: see what it is.
+
+        Up to then nothing was noted but what is noted again.
+        """
+        return None
 
     @abstractmethod
     def say(self, text: str, *, apart: bool = False) -> None:
@@ -92,13 +100,30 @@ class Draft(ABC, Generic[M]):
         return (unsign(signature) if unsign is not None and signature else None) or _FOREIGN
 
 
-def read(messages: Iterable[tuple[int, Message]], draft: Draft[M]) -> Turn[M]:
+def is_spoken(message: Message) -> bool:
+    """Whether anything is certainly left of an assistant message: text, or a call."""
+    content = message.content
+    if message.role != "assistant" or content is None:
+        return False
+    if isinstance(content, str):
+        return _says(content)
+    return any(block.type == "tool_use" or (block.type == "text" and _says(block.text)) for block in content)
+
+
+def _says(text: str | None) -> bool:
+    return text is not None and text != "" and not text.isspace()
+
+
+def read(messages: Sequence[tuple[int, Message]], scope: Scope, form: type[Draft[M]]) -> Turn[M]:
     """One or more neighbouring assistant messages.  Raises InvalidRequest (V11, a user's block)."""
-    index = 0
+    index, message = messages[0]
+    if len(messages) == 1 and (turn := form.at_once(message, index, scope)) is not None:
+        return turn
+    draft = form(scope)
     for index, message in messages:
         content = message.content
         if isinstance(content, str):
-            if content and not content.isspace():
+            if _says(content):
                 draft.say(content)
             continue
         for position, block in enumerate(content or ()):
@@ -113,5 +138,5 @@ def read(messages: Iterable[tuple[int, Message]], draft: Draft[M]) -> Turn[M]:
                 draft.take(block, ("messages", index, "content", position))
     finished = draft.finished()
     if not finished:
-        draft.scope.notes.add("message_dropped", ("messages", index))
+        scope.notes.add("message_dropped", ("messages", index))
     return Turn(finished, draft.pending, index)

@@ -27,7 +27,7 @@ _DEAREST: Final = 1e6  # US dollars; what says more is broken
 _FAST: Final = frozenset({"priority", "fast"})
 
 
-class Usage(msgspec.Struct):
+class Usage(msgspec.Struct, gc=False):
     """Totals of one answer.  ``known`` is False where the upstream said nothing."""
 
     input_tokens: int = 0
@@ -117,7 +117,14 @@ def _totals(
         completion += thinking  # xAI's style: completion leaves reasoning out
     fresh = prompt - cached - written
     return Usage(
-        fresh if fresh > 0 else 0, written, cached, completion, thinking or None, service_tier(tier), True, _cost(cost)
+        fresh if fresh > 0 else 0,
+        written,
+        cached,
+        completion,
+        thinking or None,
+        service_tier(tier) if tier else None,
+        True,
+        None if cost is None else _cost(cost),
     )
 
 

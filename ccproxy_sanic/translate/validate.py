@@ -6,13 +6,12 @@ V3 to V11 need the conversation's order and are checked where it is walked (tran
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import Final
 
 from ccproxy_sanic.errors import InvalidRequest
-from ccproxy_sanic.wire.anthropic import NO_RAW, MessagesRequest, given
+from ccproxy_sanic.wire.anthropic import MessagesRequest, Thinking, given
 
-ROLES: Final = ("user", "assistant", "system")
+ROLES: Final = frozenset({"user", "assistant", "system"})
 MIN_BUDGET: Final = 1024
 MAX_TOKENS: Final = 2**53 - 1  # what every JSON reader holds exactly
 
@@ -25,19 +24,22 @@ REFUSED: Final[dict[str, tuple[str, str | None]]] = {
 }
 
 
-def check(req: MessagesRequest) -> None:
-    """Raises InvalidRequest for the first thing that is wrong."""
+def check(req: MessagesRequest) -> bool:
+    """Raises InvalidRequest for the first thing that is wrong.  Returns whether there are system messages."""
     if not req.messages:
         raise InvalidRequest("messages: at least one message is required")
-    for message in req.messages:
-        if message.role not in ROLES:
-            index = req.messages.index(message)
-            raise InvalidRequest(f"messages.{index}.role: Input should be 'user' or 'assistant'")
+    roles = {message.role for message in req.messages}
+    if not roles <= ROLES:
+        index = next(index for index, message in enumerate(req.messages) if message.role not in ROLES)
+        raise InvalidRequest(f"messages.{index}.role: Input should be 'user' or 'assistant'")
     _limits(req)
-    _thinking(req)
-    _refused(req)
+    if req.thinking is not None:
+        _thinking(req, req.thinking)
+    if req.rare:
+        _refused(req)
     if req.output_format is not None and req.output_config is not None and req.output_config.format is not None:
         raise InvalidRequest("output_format: cannot be given together with output_config.format")
+    return "system" in roles
 
 
 def _limits(req: MessagesRequest) -> None:
@@ -55,9 +57,8 @@ def _limits(req: MessagesRequest) -> None:
         raise InvalidRequest("stop_sequences: each stop sequence must contain non-whitespace")
 
 
-def _thinking(req: MessagesRequest) -> None:
-    thinking = req.thinking
-    if thinking is None or thinking.type != "enabled":
+def _thinking(req: MessagesRequest, thinking: Thinking) -> None:
+    if thinking.type != "enabled":
         return
     if thinking.budget_tokens is None:
         raise InvalidRequest("thinking.enabled.budget_tokens: Field required")
@@ -69,14 +70,8 @@ def _thinking(req: MessagesRequest) -> None:
         raise InvalidRequest("Thinking may not be enabled when tool_choice forces tool use.")
 
 
-_refused_values: Final = attrgetter(*REFUSED)
-_NONE_REFUSED: Final = (NO_RAW,) * len(REFUSED)
-
-
 def _refused(req: MessagesRequest) -> None:
-    values = _refused_values(req)
-    if values == _NONE_REFUSED:
-        return
-    for (message, code), raw in zip(REFUSED.values(), values, strict=True):
+    for field, (message, code) in REFUSED.items():
+        raw = getattr(req, field)
         if given(raw) and bytes(raw).translate(None, b" \t\r\n") != b"[]":
             raise InvalidRequest(message, details={"error_code": code} if code else None)

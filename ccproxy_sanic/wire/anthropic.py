@@ -2,23 +2,38 @@
 
 Rule: whatever is new is let through (unknown fields, block types, tool types), whatever is wrong is named by its path.
 
-Fields that are only carried (``input``, ``input_schema``, ...) stay :class:`msgspec.Raw`: nothing parses them twice.
-Tools and system prompts, which agents send again with every turn, are decoded once (:class:`Shared`).
+Tools, system prompts and the beginnings of conversations, which agents send again with every turn, are decoded once.
 Sources: protocol.md 1.2, 1.3, 2.2; claude-code.md 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
+from copy import copy
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from operator import attrgetter
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
 
 from ccproxy_sanic.errors import InvalidRequest
-from ccproxy_sanic.wire.blocks import FIELDS, NO_RAW, REQUIRED, Block, CacheControl, Source, checked
+from ccproxy_sanic.wire import blocks
+from ccproxy_sanic.wire.blocks import FIELDS, NO_RAW, REQUIRED, Block, CacheControl, Source
 from ccproxy_sanic.wire.mending import pruned, replace_lone_surrogates
+from ccproxy_sanic.wire.messages import (
+    Beginning,
+    Format,
+    Message,
+    MessagesRequest,
+    Metadata,
+    OutputConfig,
+    Shared,
+    Thinking,
+    Tool,
+    ToolChoice,
+)
+from ccproxy_sanic.wire.prefixes import SHORTEST, Prefixes
 from ccproxy_sanic.wire.sampled import Sampled
 from ccproxy_sanic.wire.wording import wording
 
@@ -26,6 +41,7 @@ __all__ = [
     "FIELDS",
     "NO_RAW",
     "REQUIRED",
+    "Beginning",
     "Block",
     "CacheControl",
     "Format",
@@ -42,112 +58,6 @@ __all__ = [
     "decode_request",
     "given",
 ]
-
-T = TypeVar("T")
-
-
-class Format(Struct, gc=False):
-    type: str
-    schema: Raw = NO_RAW
-
-
-class OutputConfig(Struct, gc=False):
-    effort: str | None = None
-    format: Format | None = None
-    task_budget: Raw = NO_RAW
-
-
-class Message(Struct, gc=False):
-    role: str
-    content: str | list[Block] | None = None
-    clear_at: str | None = None
-    output_config: OutputConfig | None = None
-
-
-class Tool(Struct, gc=False):
-    """One entry of ``tools``: a custom tool, one that the client runs, or one that Anthropic's servers would run."""
-
-    name: str | None = None
-    type: str | None = None
-    description: str | None = None
-    input_schema: Raw = NO_RAW
-    input_examples: list[Raw] | None = None
-    strict: bool | None = None
-    defer_loading: bool | None = None
-    allowed_callers: list[str] | None = None
-    max_uses: Raw = NO_RAW
-    allowed_domains: Raw = NO_RAW
-    blocked_domains: Raw = NO_RAW
-    user_location: Raw = NO_RAW
-    display_width_px: int | None = None
-    display_height_px: int | None = None
-
-
-class Shared(list[T]):
-    """A list that is only read: equal bytes are one object, which carries what was ``made`` of it."""
-
-    __slots__ = ("made",)
-
-    def __init__(self, entries: Iterable[T]) -> None:
-        super().__init__(entries)
-        self.made: dict[Any, Any] = {}
-
-
-class ToolChoice(Struct, frozen=True, gc=False):
-    type: str
-    name: str | None = None
-    disable_parallel_tool_use: bool | None = None
-
-
-class Thinking(Struct, gc=False):
-    type: str
-    budget_tokens: int | None = None
-    display: str | None = None
-
-
-class Metadata(Struct, gc=False):
-    user_id: str | None = None
-
-
-class MessagesRequest(Struct, gc=False, kw_only=True):
-    """The body of ``POST /v1/messages``.  Fields typed Raw are only looked at for presence (see :func:`given`).
-
-    ``repaired`` and ``special`` are set by :func:`decode_request`, whatever a client says in fields of these names:
-    lone surrogates were replaced (rule V15); there are blocks of other than the most frequent types.
-    """
-
-    model: str
-    max_tokens: int
-    messages: list[Message]
-    system: str | Shared[Block] | None = None
-    stream: bool = False
-    stop_sequences: list[str] | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    tools: Shared[Tool] | None = None
-    tool_choice: ToolChoice | None = None
-    thinking: Thinking | None = None
-    output_config: OutputConfig | None = None
-    output_format: Format | None = None
-    metadata: Metadata | None = None
-    service_tier: str | None = None
-    speed: str | None = None
-    billing_policy: Raw = NO_RAW
-    compaction: Raw = NO_RAW
-    container: Raw = NO_RAW
-    context_management: Raw = NO_RAW
-    fallback_credit_token: Raw = NO_RAW
-    fallbacks: Raw = NO_RAW
-    inference_geo: Raw = NO_RAW
-    mcp_servers: Raw = NO_RAW
-    safeguards: Raw = NO_RAW
-    tags: Raw = NO_RAW
-    thread: Raw = NO_RAW
-    user_profile_id: Raw = NO_RAW
-    workspace_id: Raw = NO_RAW
-    repaired: Any = False
-    special: Any = True
 
 
 class _Received(MessagesRequest, gc=False, kw_only=True):
@@ -170,8 +80,13 @@ class _Field(Struct):
     tools: list[Tool] | None = None
 
 
-_MESSAGES: Final = msgspec.json.Decoder(_Received)
-_COUNT: Final = msgspec.json.Decoder(_ReceivedCount)
+_Decode: TypeAlias = Callable[[bytes], MessagesRequest]
+_messages: Final[_Decode] = msgspec.json.Decoder(_Received).decode
+_count: Final[_Decode] = msgspec.json.Decoder(_ReceivedCount).decode
+_RARE: Final = tuple(field.name for field in msgspec.structs.fields(MessagesRequest) if field.type is Raw)
+_rare_values: Final = attrgetter(*_RARE)  # one look for all of them
+_NO_RARE: Final = (NO_RAW,) * len(_RARE)
+_list: Final = msgspec.json.Decoder(list[Message]).decode
 _FIELD: Final = msgspec.json.Decoder(_Field)
 _SHARED: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(_Field)
@@ -179,6 +94,13 @@ _SHARED: Final[dict[str, msgspec.json.Decoder[Any]]] = {
 # What is remembered: how many, and the longest (Claude Code's: 12 to 25 tools in 40 to 100 kB, a prompt of 7 kB).
 SHARED: Final = 64
 SHARED_BYTES: Final = 256 * 1024
+# What is remembered of conversations: bytes of memory, about (Claude Code's take 200 kB to 2 MB each), and how many
+# messages more are read each time before a longer beginning is remembered.
+BEGINNINGS: Final = 16 << 20
+GROWTH: Final = 10
+LATEST: Final = 2  # assistant messages that do not belong to the beginning
+_TURN: Final = b'},{"role":"assistant"'
+beginnings: Final[Prefixes[Beginning]] = Prefixes(BEGINNINGS)
 
 
 def given(raw: Raw) -> bool:
@@ -191,28 +113,100 @@ def decode_request(body: bytes) -> MessagesRequest:
 
     Raises InvalidRequest (400) with the path in Anthropic's form, ``messages.0.content.1.text: Field required``.
     """
-    return _decode(body, _MESSAGES)
+    return _decode(body, _messages) if len(body) < SHORTEST else _decode_long(body)
 
 
 def decode_count_request(body: bytes) -> MessagesRequest:
     """As :func:`decode_request` for count_tokens, where ``max_tokens`` may be absent (it reads 0)."""
-    return _decode(body, _COUNT)
+    return _decode(body, _count)
 
 
-def _decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> MessagesRequest:
-    lone = False
+def _decode(body: bytes, decode: _Decode) -> MessagesRequest:
     try:
         if not body.isascii():
             body.decode()  # fields that are carried unread are not looked into by the decoder
+        request = _read(decode, body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        request = _decode_again(body, decode)
+    request.special = _complete(request)
+    return request
+
+
+def _decode_long(body: bytes) -> MessagesRequest:
+    """Agents send the whole conversation with every turn: its beginning is found again, which takes a tenth of the time
+    of reading it."""
+    known = beginnings.find(body)
+    request = None if known is None else _continued(body, *known)
+    if known is None or request is None:
+        request = _decode(body, _messages)
+        _remember(body, request)
+    elif len(request.messages) - known[1].count > GROWTH:
+        _remember(body, request, known[0])
+    return request
+
+
+def _continued(body: bytes, text: bytes, beginning: Beginning) -> MessagesRequest | None:
+    """The request, if only messages follow the known ``text``; None: see what it is."""
+    if not body.endswith(b"]}"):
+        return None
+    rest = _more(body, len(text))
+    if not rest:
+        return None
+    request = copy(beginning.request)
+    request.messages = request.messages + rest
+    request.special |= _complete_messages(rest, beginning.count)
+    request.beginning = beginning
+    return request
+
+
+def _more(body: bytes, at: int) -> list[Message]:
+    """The messages from ``at`` on to the end of a body that ends in them; empty where they cannot be read."""
+    data = b"[" + body[at:-1]
+    try:
+        if not data.isascii():
+            data.decode()
+        return _list(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+
+
+def _remember(body: bytes, request: MessagesRequest, instead: bytes = b"") -> None:
+    """Keeps the conversation without its last two turns, because clients move their cache marks on in those: instead of
+    a shorter one, or if it came before.
+
+    Where they begin is a guess that is proven: from there on to the body's end, what is read is what was read.  Less
+    than half of the body is not worth it: what was read holds on to all of it.
+    """
+    messages = request.messages
+    if not body.endswith(b"]}") or len(messages) <= 2 * LATEST:
+        return
+    at, least = len(body), len(body) // 2
+    for _ in range(LATEST):
+        at = body.rfind(_TURN, least, max(at, least))
+    if at < 0 or not (instead or beginnings.again(body, at + 2)):
+        return
+    rest = _more(body, at + 2)
+    count = len(messages) - len(rest)
+    if rest and messages[count:] == rest:
+        beginning = Beginning(request, count, at + 2)
+        beginnings.add(body[: at + 2], beginning, beginning.weight, instead)
+        request.beginning = beginning
+
+
+def _decode_again(body: bytes, decode: _Decode) -> MessagesRequest:
+    """A body that was refused: as it is meant, if that can be told."""
+    lone = False
+    try:
+        body.decode()
         try:
-            request = _typed(body, decoder)
+            request = _typed(body, decode)
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
             mended, lone = replace_lone_surrogates(body)
             if not lone:
                 raise
-            request = _typed(mended, decoder)
+            request = _typed(mended, decode)
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The request body is not valid JSON: invalid UTF-8 (byte {error.start})") from None
     except RecursionError:
@@ -221,28 +215,31 @@ def _decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> MessagesRequest:
         raise InvalidRequest(wording(str(error))) from None
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
-    request.repaired, request.special = lone, _complete(request)
+    request.repaired = lone
     return request
 
 
-def _typed(body: bytes, decoder: msgspec.json.Decoder[Any]) -> MessagesRequest:
+def _typed(body: bytes, decode: _Decode) -> MessagesRequest:
     try:
-        return _read(decoder, body)
+        return _read(decode, body)
     except msgspec.ValidationError as first:
         # A new block type may use our field names for other types of value: look again without what nothing reads.
         try:
             loose = msgspec.json.decode(body)
         except msgspec.ValidationError:  # a number that no float holds: the first error names its place
             raise first from None
-        return _read(decoder, msgspec.json.encode(pruned(loose, FIELDS)))
+        return _read(decode, msgspec.json.encode(pruned(loose, FIELDS)))
 
 
-def _read(decoder: msgspec.json.Decoder[Any], body: bytes) -> MessagesRequest:
-    request = decoder.decode(body)
-    request.system = _shared("system", bytes(request.system)) if request.system else None
-    request.tools = _shared("tools", bytes(request.tools)) if request.tools else None
-    found: MessagesRequest = request
-    return found
+def _read(decode: _Decode, body: bytes) -> MessagesRequest:
+    request = decode(body)
+    system: Any = request.system
+    tools: Any = request.tools
+    request.system = None if system is NO_RAW else _shared("system", bytes(system))
+    request.tools = None if tools is NO_RAW else _shared("tools", bytes(tools))
+    request.repaired, request.beginning = False, None
+    request.rare = _rare_values(request) != _NO_RARE
+    return request
 
 
 def _shared(field: str, data: bytes) -> Any:
@@ -260,20 +257,30 @@ def _remembered(field: str, key: Sampled) -> Any:
 
 def _complete(request: MessagesRequest) -> bool:
     """Raises InvalidRequest for what is missing.  Returns whether any message has a special block."""
-    special = False
-    if isinstance(request.system, list):
-        checked(request.system, "system")
-    for index, message in enumerate(request.messages):
-        content = message.content
-        if isinstance(content, list):
-            special |= not checked(content, "messages", index, "content")
-        elif content is None and message.role != "system":
-            raise InvalidRequest(f"messages.{index}.content: Field required")
-    for field, form in (("output_format", request.output_format), ("output_config.format", _format(request))):
-        if form is not None and not form.schema and form.type == "json_schema":
-            raise InvalidRequest(f"{field}.schema: Field required")
+    if isinstance(request.system, list) and not blocks.ordinary(request.system):
+        blocks.check(request.system, "system")
+    special = _complete_messages(request.messages, 0)
+    if request.output_format is not None:
+        _check_format("output_format", request.output_format)
+    if request.output_config is not None and request.output_config.format is not None:
+        _check_format("output_config.format", request.output_config.format)
     return special
 
 
-def _format(request: MessagesRequest) -> Format | None:
-    return request.output_config.format if request.output_config else None
+def _complete_messages(messages: list[Message], start: int) -> bool:
+    """The same of the messages alone, the first of which is number ``start``."""
+    special = False
+    for index, message in enumerate(messages, start):
+        content = message.content
+        if type(content) is list:
+            if not blocks.ordinary(content):
+                blocks.check(content, f"messages.{index}.content")
+                special = True
+        elif content is None and message.role != "system":
+            raise InvalidRequest(f"messages.{index}.content: Field required")
+    return special
+
+
+def _check_format(field: str, form: Format) -> None:
+    if not form.schema and form.type == "json_schema":
+        raise InvalidRequest(f"{field}.schema: Field required")

@@ -15,16 +15,16 @@ from msgspec import UNSET, UnsetType
 encode: Final = msgspec.json.Encoder().encode  # a str becomes its JSON string, UTF-8 and not escaped
 
 
-class TextBlock(msgspec.Struct, tag="text"):
+class TextBlock(msgspec.Struct, gc=False, tag="text"):
     text: str
 
 
-class ThinkingBlock(msgspec.Struct, tag="thinking"):
+class ThinkingBlock(msgspec.Struct, gc=False, tag="thinking"):
     thinking: str
     signature: str
 
 
-class ToolUseBlock(msgspec.Struct, tag="tool_use"):
+class ToolUseBlock(msgspec.Struct, gc=False, tag="tool_use"):
     id: str
     name: str
     input: msgspec.Raw  # a JSON object, as the model wrote it
@@ -33,11 +33,11 @@ class ToolUseBlock(msgspec.Struct, tag="tool_use"):
 ContentBlock = TextBlock | ThinkingBlock | ToolUseBlock
 
 
-class OutputDetails(msgspec.Struct):
+class OutputDetails(msgspec.Struct, gc=False):
     thinking_tokens: int
 
 
-class UsageReply(msgspec.Struct, omit_defaults=False):
+class UsageReply(msgspec.Struct, gc=False, omit_defaults=False):
     input_tokens: int = 0
     cache_creation_input_tokens: int = 0
     cache_read_input_tokens: int = 0
@@ -46,12 +46,12 @@ class UsageReply(msgspec.Struct, omit_defaults=False):
     service_tier: str | UnsetType = UNSET
 
 
-class StopDetails(msgspec.Struct, tag="refusal"):
+class StopDetails(msgspec.Struct, gc=False, tag="refusal"):
     explanation: str | None
     category: str | None = None
 
 
-class Message(msgspec.Struct, tag="message"):
+class Message(msgspec.Struct, gc=False, tag="message"):
     id: str
     model: str
     content: list[ContentBlock]
@@ -62,13 +62,13 @@ class Message(msgspec.Struct, tag="message"):
     role: Literal["assistant"] = "assistant"
 
 
-class DeltaBody(msgspec.Struct):
+class DeltaBody(msgspec.Struct, gc=False):
     stop_reason: str
     stop_sequence: str | None
     stop_details: StopDetails | None
 
 
-class MessageDelta(msgspec.Struct, tag="message_delta"):
+class MessageDelta(msgspec.Struct, gc=False, tag="message_delta"):
     delta: DeltaBody
     usage: UsageReply
 

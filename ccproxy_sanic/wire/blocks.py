@@ -14,6 +14,7 @@ from msgspec import Raw, Struct
 from ccproxy_sanic.errors import InvalidRequest
 
 NO_RAW: Final = Raw()
+_BRACE: Final = ord("{")
 
 
 class CacheControl(Struct, gc=False):
@@ -103,29 +104,22 @@ SOURCE_REQUIRED: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def checked(blocks: list[Block], *path: str | int) -> bool:
-    """Raises InvalidRequest for the first field that is missing, by its path.
+def ordinary(blocks: list[Block]) -> bool:
+    """Whether all are of the most frequent types, which say nothing of tools (translate.tool_changes), and complete.
 
-    Returns whether all blocks are of the most frequent types, which say nothing of tools (translate.tool_changes).
+    A third of the time of looking for what is missing.
     """
-    if _ordinary(blocks):
-        return True
-    _complete_blocks(blocks, ".".join(map(str, path)))
-    return False
-
-
-def _ordinary(blocks: list[Block]) -> bool:
-    """Whether all are of the most frequent types and complete: half the time of looking for what is missing."""
     for block in blocks:
         kind = block.type
-        if kind == "text":
-            if block.text is None:
-                return False
-        elif kind == "tool_use":
-            if block.id is None or block.name is None or bytes(block.input)[:1] != b"{":
+        if kind == "tool_use":
+            given = block.input
+            if block.id is None or block.name is None or given is NO_RAW or bytes(given)[0] != _BRACE:
                 return False
         elif kind == "tool_result":
-            if block.tool_use_id is None or (isinstance(block.content, list) and not _ordinary_result(block.content)):
+            if block.tool_use_id is None or (type(block.content) is list and not _ordinary_result(block.content)):
+                return False
+        elif kind == "text":
+            if block.text is None:
                 return False
         elif kind != "thinking" or block.thinking is None:
             return False
@@ -133,10 +127,11 @@ def _ordinary(blocks: list[Block]) -> bool:
 
 
 def _ordinary_result(blocks: list[Block]) -> bool:
-    return _ordinary(blocks) and all(block.tool_name is None for block in blocks)
+    return ordinary(blocks) and all(block.tool_name is None for block in blocks)
 
 
-def _complete_blocks(blocks: list[Block], path: str) -> None:
+def check(blocks: list[Block], path: str) -> None:
+    """Raises InvalidRequest for the first field that is missing, by its path; ``path`` is that of the blocks."""
     for index, block in enumerate(blocks):
         if block.type == "text" and block.text is not None:
             continue  # the common case
@@ -149,7 +144,7 @@ def _complete_blocks(blocks: list[Block], path: str) -> None:
         if block.source is not None:
             _complete_source(block, f"{path}.{index}")
         if isinstance(block.content, list):
-            _complete_blocks(block.content, f"{path}.{index}.content")
+            check(block.content, f"{path}.{index}.content")
 
 
 def _complete_source(block: Block, path: str) -> None:
@@ -162,6 +157,6 @@ def _complete_source(block: Block, path: str) -> None:
             if getattr(source, field) is None:
                 raise InvalidRequest(f"{path}.source.{field}: Field required")
         if isinstance(source.content, list):
-            _complete_blocks(source.content, f"{path}.source.content")
+            check(source.content, f"{path}.source.content")
     elif block.type in ("image", "document"):
         raise InvalidRequest(f"{path}.source: Input should be a valid dictionary")

@@ -146,6 +146,19 @@ def error_of(chunk: Chunk) -> Any:
     return None
 
 
+def says_more(delta: Delta) -> bool:
+    """Whether a delta or a message holds anything but ``content``."""
+    return bool(
+        delta.tool_calls
+        or delta.reasoning_content
+        or delta.reasoning
+        or delta.reasoning_text
+        or delta.reasoning_details
+        or delta.refusal
+        or delta.function_call
+    )
+
+
 PieceKind = Literal["text", "thinking", "tool"]
 
 

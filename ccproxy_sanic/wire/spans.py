@@ -22,6 +22,8 @@ _scanner: Final = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
 
 # From the end of one value to the start of the next, in one match: two took a quarter longer.
 _KEY: Final = re.compile(rb'[ \t\r\n]*+[{,][ \t\r\n]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
+_PLAIN_VALUE: Final = re.compile(rb'[ \t\r\n]*+:[ \t\r\n]*+("[^"\\]*+")')
+_BACKSLASH: Final = ord("\\")
 _CLOSE: Final = re.compile(rb"[ \t\r\n]*+\}")
 _ITEM: Final = re.compile(rb"[ \t\r\n]*+[\[,][ \t\r\n]*+")
 _BLANK: Final = re.compile(r"[ \t\r\n]*")
@@ -71,6 +73,28 @@ def items(text: bytes) -> list[Span]:
         at = start + len(memoryview(value))
         found.append(Span(start, at))
     return found
+
+
+def sole(text: bytes, key: bytes) -> Span | None:
+    """The place of the plain string that is the value of ``key``, if no other member, however deep, has such a key.
+
+    A tenth of the time of :func:`members`, for a ``text`` that is known to be JSON and a key of letters: where nothing
+    is spelt with \\u, a key is spelt in one way, and of a quote inside a string only the backslash before it could be
+    taken for something else.  None: look closer, also where it is not UTF-8.
+    """
+    quoted = b'"%b"' % key
+    at = text.find(quoted)
+    if at <= 0 or text[at - 1] == _BACKSLASH or text.find(quoted, at + 1) >= 0 or b"\\u" in text:
+        return None
+    match = _PLAIN_VALUE.match(text, at + len(quoted))
+    return Span(match.start(1), match.end(1)) if match and _is_utf8(text) else None
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        return text.isascii() or bool(text.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def edited(text: bytes, edits: Iterable[Edit]) -> bytes:

@@ -7,7 +7,10 @@ from typing import Any, Final
 from ccproxy_sanic.translate import compact, tools
 from ccproxy_sanic.wire import anthropic
 
-MEMOS: Final[tuple[Any, ...]] = (anthropic._remembered, tools.cleaned_parameters, compact._compact)
+MEMOS: Final[tuple[Any, ...]] = (
+    *(anthropic._remembered, anthropic.beginnings),
+    *(tools.cleaned_parameters, compact._compact),
+)
 
 
 def forget() -> None:

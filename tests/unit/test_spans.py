@@ -83,3 +83,30 @@ def test_edits_leave_every_other_byte() -> None:
         spans.edited(b"abcdef", [spans.Edit(0, 1, b"X"), spans.Edit(3, 3, b"--"), spans.Edit(5, 6, b"")]) == b"Xbc--de"
     )
     assert spans.replaced(b'{"a" : 1,"b":{"a":2}, "a":3 }', "a", b"0") == b'{"a" : 0,"b":{"a":2}, "a":0 }'
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b'{"model":"a"}', b'"a"'),
+        (b'{ "x" : [1], "model" \t:\r\n "" }', b'""'),
+        (b'{"x":{"model":"a/b \xc3\xa9"}}', b'"a/b \xc3\xa9"'),
+        (b'{"x":"\\"model\\":1 \\\\","model":"a"}', b'"a"'),
+        (b'{"x":"say \\"model","model":"a"}', None),  # looks the same as the name of a member
+        (b'{"say \\"model":"a"}', None),
+        (b'{"model":"a","model":"b"}', None),
+        (b'{"model":"a","x":{"model":"a"}}', None),
+        (b'{"model":"a","x":"model"}', None),
+        (b'{"mod\\u0065l":"b","model":"a"}', None),
+        (b'{"model":"\\n"}', None),
+        (b'{"model":5}', None),
+        (b'{"model":"a","\xff":1}', None),
+        (b'{"x":1}', None),
+        (b'["model"]', None),
+        (b'"model"', None),
+        (b"", None),
+    ],
+)
+def test_a_value_is_the_sole_one_of_its_key(text: bytes, value: bytes | None) -> None:
+    place = spans.sole(text, b"model")
+    assert (place and text[place.start : place.end]) == value

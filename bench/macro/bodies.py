@@ -72,12 +72,12 @@ def agent(marked: str, *, fresh: bool = False, **fields: Any) -> bytes:
     ``fresh``: each request is of a conversation of its own; else only the last message is new, as in a session.
     """
     tools = [_tool(number) for number in range(AGENT_TOOLS)]
-    body = {
+    body = {  # in Claude Code's order
         "model": MODEL,
-        "max_tokens": MAX_TOKENS,
+        "messages": _turns(1000, marked, fresh),
         "system": [{"type": "text", "text": _text(8000)}],
         "tools": tools,
-        "messages": _turns(1000, marked, fresh),
+        "max_tokens": MAX_TOKENS,
         **fields,
     }
     rest = AGENT_BYTES - len(json.dumps(body, separators=(",", ":")))

@@ -192,7 +192,10 @@ def _translated(to_upstream: Callable[..., Translated[Any]], encode: Callable[[A
 
 def _messages(house: House, ctx: RequestContext, work: Work, lane: Lane) -> Call:
     body, adjustments = passthrough_body.body_for(
-        work.raw, lane.step.model, own_ids=lane.profile.tool_ids == "anthropic"
+        work.raw,
+        lane.step.model,
+        own_ids=lane.profile.tool_ids == "anthropic",
+        beginning=work.req.beginning,
     )
     spec = ReplySpec(_message_id(ctx), ctx.client_model, ctx.request_id, _new_tool_id, lane.sign)
     return Call(lane, body, spec, adjustments)

@@ -28,7 +28,8 @@ _VARIANTS: Final = 4  # ways to read one beginning that are remembered
 
 
 class _Read(NamedTuple):
-    """What a beginning adds to the conversation; profile and opener, by whose identity it is found, live as long."""
+    """What a beginning adds to the conversation, whatever the system prompt and the tools are; profile and opener, by
+    whose identity it is found, live as long."""
 
     profile: Profile
     unsign: Unsign | None
@@ -50,14 +51,15 @@ def read(
         return talk
     beginning: Beginning | None = req.beginning
     known: _Read | None = None
-    if beginning is not None and start < beginning.count and not scope.marks and _divides(messages, beginning.count):
+    count = 0 if beginning is None else len(beginning.messages)
+    if beginning is not None and start < count and not scope.marks and _divides(messages, count):
         known = _known(beginning, messages, start, scope, draft, writer)
-    if beginning is None or known is None:
+    if known is None:
         return write(talk, cut(messages, start, len(messages), scope, draft), writer)
     scope.notes.repeat(known.turns)
     scope.names.repeat(known.names)
     scope.tool_ids |= known.ids
-    rest = cut(messages, beginning.count, len(messages), scope, draft)
+    rest = cut(messages, count, len(messages), scope, draft)
     scope.notes.repeat(known.sides)
     talk.system += known.system
     talk.messages.append(cast("M", known.messages))  # written as they are
@@ -86,7 +88,7 @@ def _known(
     turns, sides = Notes(), Notes()
     part: Conversation[M] = Conversation(scope.apart(turns))
     try:
-        found = cut(messages, start, beginning.count, part.scope, draft)
+        found = cut(messages, start, len(beginning.messages), part.scope, draft)
         part.scope.notes = sides
         write(part, found, writer)
     except InvalidRequest:

@@ -6,7 +6,7 @@ signature, other providers' tool call ids, and lone surrogates (protocol.md 1.3 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,7 @@ _OURS: Final = PREFIX.encode()
 _FILLED: Final = b'[{"type":"text","text":"(no content)"}]'
 _DISABLED: Final = b'{"type":"disabled"}'
 _CARRIES: Final = {"thinking": "signature", "redacted_thinking": "data"}
+_OPEN: Final = b'{"":['  # before messages that are cut out of a body
 _ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -63,9 +64,10 @@ def body_for(
     there twice is replaced twice: servers differ in which one they take.  ``beginning`` is that of the conversation,
     where it is known.  Raises InvalidRequest (400): no JSON object, or one without a model.
     """
-    place = _alone(raw, own_ids) if beginning is None else _known(raw, beginning, own_ids)
-    if place is not None:
-        return raw[: place.start] + encode(model) + raw[place.end :], []
+    places = _alone(raw, own_ids) if beginning is None else _known(raw, beginning, own_ids)
+    if places:
+        said = encode(model)
+        return spans.edited(raw, [Edit(place.start, place.end, said) for place in places]), []
     notes = Notes()
     raw, found = _members(raw, notes)
     if own_ids and passthrough_ids.suspected(raw):
@@ -78,8 +80,8 @@ def body_for(
     if not edits:
         raise InvalidRequest("model: Field required")
     ours = _ours_in(raw)
-    if beginning is not None and not (ours or notes.found) and len(edits) == 1:
-        beginning.made[body_for, own_ids] = Span(edits[0].start, edits[0].end)
+    if beginning is not None and not (ours or notes.found):
+        _remember(raw, beginning, own_ids, edits)
     if ours:
         try:
             edits = sorted(edits + _without_ours(raw, found, notes))
@@ -88,21 +90,44 @@ def body_for(
     return spans.edited(raw, edits), notes.found
 
 
-def _alone(raw: bytes, own_ids: bool) -> Span | None:
+def _alone(raw: bytes, own_ids: bool) -> list[Span]:
     """The place of the model's name in a small body in which it is all that can need a change."""
     if len(raw) > _SMALL or not _clean(raw, own_ids):
-        return None
+        return []
     try:
         said = _model(raw).model
     except _ERRORS:
-        return None
-    return spans.sole(raw, b"model") if isinstance(said, str) else None
+        return []
+    place = spans.sole(raw, b"model") if isinstance(said, str) else None
+    return [] if place is None else [place]
 
 
-def _known(raw: bytes, beginning: Beginning, own_ids: bool) -> Span | None:
-    """The same in a body whose beginning needed no other change, nor does the rest."""
-    place: Span | None = beginning.made.get((body_for, own_ids))
-    return place if place is not None and _clean(raw[beginning.size :], own_ids) else None
+class _Known(NamedTuple):
+    """Where a model is named in what requests have in common: from the body's start, and from its end."""
+
+    front: list[Span]
+    back: list[Span]
+
+
+def _remember(raw: bytes, beginning: Beginning, own_ids: bool, edits: list[Edit]) -> None:
+    """What requests have in common needs no other change."""
+    end = beginning.end(raw)
+    if end < len(raw):
+        front = [Span(edit.start, edit.end) for edit in edits if edit.end <= beginning.size]
+        back = [Span(edit.start - len(raw), edit.end - len(raw)) for edit in edits if edit.start >= end]
+        beginning.made[body_for, own_ids] = _Known(front, back)
+
+
+def _known(raw: bytes, beginning: Beginning, own_ids: bool) -> list[Span]:
+    """The same in a body of which only what is new can need any other change, and needs none."""
+    known: _Known | None = beginning.made.get((body_for, own_ids))
+    start, end = beginning.size, beginning.end(raw)
+    if known is None or end == len(raw) or not _clean(raw[start:end], own_ids):
+        return []
+    left = _OPEN + raw[start:end] + b"}"
+    shift = start - len(_OPEN)
+    found = [Span(first + shift, last + shift) for key, first, last in spans.members(left) if key == "model"]
+    return [*known.front, *found, *(Span(first + len(raw), last + len(raw)) for first, last in known.back)]
 
 
 def _clean(text: bytes, own_ids: bool) -> bool:

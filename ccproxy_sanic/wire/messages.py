@@ -8,7 +8,6 @@ Sources: protocol.md 1.2, 1.3, 2.2; claude-code.md 3.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import copy
 from typing import Any, TypeVar
 
 from msgspec import Raw, Struct
@@ -125,21 +124,25 @@ class MessagesRequest(Struct, gc=False, kw_only=True):
     beginning: Any = None
 
 
-class Beginning:
-    """The first ``count`` messages of conversations that came before, read once; ``made`` is what was made of them.
+class Beginning(Struct, gc=False, eq=False):
+    """What the requests of one conversation have in common, read once; ``made`` is what was made of it.
 
-    In the body they end with byte ``size``, a comma; what follows is an assistant message, other messages, and the end.
+    Their bodies begin with ``body[:size]``: what stands before the messages, and the first of these, ``messages``, with
+    the comma behind them.  Most of them also end with ``tail``.  What is left has its meaning behind ``head``, which
+    names the rest of the messages ``rest``; ``front`` is what the bodies say before the messages of fields that are not
+    in ``head``, ``back`` what ``tail`` says (wire.beginnings).
     """
 
-    __slots__ = ("count", "made", "request", "size")
+    body: bytes
+    size: int
+    tail: memoryview
+    messages: list[Message]
+    special: bool
+    head: bytes
+    front: dict[str, Any]
+    back: dict[str, Any]
+    made: dict[Any, Any]
 
-    def __init__(self, request: MessagesRequest, count: int, size: int) -> None:
-        self.request = copy(request)
-        self.request.messages, self.request.beginning = request.messages[:count], None
-        self.count, self.size = count, size
-        self.made: dict[Any, Any] = {}
-
-    @property
-    def weight(self) -> int:
-        """Bytes of memory, about: its text, the body that fields typed Raw hold on to, the structs, what was made."""
-        return 3 * self.size + 1024 * self.count
+    def end(self, body: bytes) -> int:
+        """Where what is new in ``body`` ends: before the tail, if it has that; else the end."""
+        return len(body) - len(self.tail) if body.endswith(self.tail) else len(body)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ccproxy_sanic.translate import compact, tools
-from ccproxy_sanic.wire import anthropic
+from ccproxy_sanic.wire import beginnings, reading
 
 MEMOS: Final[tuple[Any, ...]] = (
-    *(anthropic._remembered, anthropic.beginnings),
+    *(reading.remembered, beginnings.known, beginnings.once),
     *(tools.cleaned_parameters, compact._compact),
 )
 

@@ -11,9 +11,10 @@ import pytest
 
 from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.translate import compact, tools
-from ccproxy_sanic.wire import anthropic
-from ccproxy_sanic.wire.anthropic import SHARED, SHARED_BYTES, decode_request
+from ccproxy_sanic.wire import reading
+from ccproxy_sanic.wire.anthropic import decode_request
 from ccproxy_sanic.wire.openai_chat import Declared, as_json
+from ccproxy_sanic.wire.reading import SHARED, SHARED_BYTES
 from ccproxy_sanic.wire.sampled import Sampled
 from tests.support.forgetting import forget
 from tests.support.translation import WEATHER, assistant, body, codes, result, text, translate, use, user, wire
@@ -120,13 +121,13 @@ def test_a_refusal_is_not_remembered_as_anything_else() -> None:
 def test_only_so_many_tool_sets_are_remembered() -> None:
     for number in range(3 * SHARED):
         decoded(tools=[WEATHER | {"name": f"f{number}"}])
-    assert anthropic._remembered.cache_info().currsize == SHARED
+    assert reading.remembered.cache_info().currsize == SHARED
 
 
 def test_a_tool_set_of_unusual_length_is_translated_and_forgotten() -> None:
     request = body(tools=[WEATHER | {"description": "d" * SHARED_BYTES}])
     first, again = translate(request), translate(request)
-    assert anthropic._remembered.cache_info().currsize == 0
+    assert reading.remembered.cache_info().currsize == 0
     assert wire(first) == wire(again)
     assert first.request.tools is not again.request.tools
 

@@ -42,7 +42,10 @@ PATHS: Final = {"messages": "/v1/messages", "chat": "/v1/chat/completions"}
 ASKED: Final = ("small", "agent", "stream-burst", "streams-1000")
 PICTURES: Final = {
     "small": ("CPU time per small request, in us", "less is better; logarithmic; 64 connections, one core each"),
-    "agent": ("CPU time per agent request of 105 kB, in us", "less is better; logarithmic; 20 tools, 40 messages, the last one new"),
+    "agent": (
+        "CPU time per agent request of 105 kB, in us",
+        "less is better; logarithmic; 20 tools, 40 messages, the last one new",
+    ),
     "stream-burst": ("CPU time per streamed chunk, in us", "less is better; logarithmic; 200 chunks, a write each"),
 }
 

@@ -176,6 +176,11 @@ PARTS: Final[dict[str, tuple[Row, ...]]] = {
         _counter("asked", "known_lookups", "Requests that were looked for there."),
         _counter("hits", "known_hits", "Those of them that were found."),
     ),
+    "conversations": (
+        _gauge("conversations", "conversations", "Conversations whose beginning is remembered."),
+        _gauge("bytes", "conversation_bytes", "About the memory that they take."),
+        _counter("hits", "conversation_hits", "Requests that went on with one of them."),
+    ),
     "streams": (
         _gauge("running", "shared_streams_running", "Streams that may be joined."),
         _counter("led", "shared_streams_led", "Streams that could have been joined."),

@@ -56,6 +56,7 @@ from ccproxy_sanic.tokens import Memory, TokenCounter, pool_size
 from ccproxy_sanic.upstream.engine import EngineTransport
 from ccproxy_sanic.upstream.transport import Transports
 from ccproxy_sanic.watch import Watch
+from ccproxy_sanic.wire import beginnings
 
 log = logging.getLogger("ccproxy")
 TICK: Final = 1.0  # seconds between two sweeps of an actor
@@ -350,6 +351,7 @@ class Runtime:
             "cache": lambda: books.statistics(self.house.clock()),
             "second_level": lambda: None if second is None else second.statistics(),
             "known": self.caching.known.statistics,
+            "conversations": beginnings.statistics,
             "streams": books.streams.statistics,
             "sharing": self.house.streams.statistics,
             "token_counts": lambda: None if memory is None else memory.statistics(),

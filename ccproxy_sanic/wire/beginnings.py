@@ -24,6 +24,14 @@ from ccproxy_sanic.wire.prefixes import LONGEST, Entry, Prefixes
 from ccproxy_sanic.wire.reading import FAULTS, Received
 
 
+class ConversationStatistics(msgspec.Struct, frozen=True):
+    """``bytes``: about what they take, with bodies that came once; ``hits``: requests that went on with one."""
+
+    conversations: int
+    bytes: int
+    hits: int
+
+
 class _Rest(Received, gc=False, kw_only=True):
     """What is left of a body.  ``messages`` are given only where a body has them once more."""
 
@@ -51,6 +59,10 @@ _left: Final = msgspec.json.Decoder(_Rest).decode
 _list: Final = msgspec.json.Decoder(list[Message]).decode
 known: Final[Prefixes[Beginning]] = Prefixes(KNOWN, ALIKE)
 once: Final[Prefixes[None]] = Prefixes(ONCE, ONCE_ALIKE)
+
+
+def statistics() -> ConversationStatistics:
+    return ConversationStatistics(len(known), known.weight + once.weight, known.found)
 
 
 def read(body: bytes) -> MessagesRequest | None:

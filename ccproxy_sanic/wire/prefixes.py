@@ -35,13 +35,22 @@ class Prefixes(Generic[V]):
     """Of all entries the weights are ``limit`` at most; of those that look alike at their last place, which only
     comparing all of their bytes tells apart, there are ``alike`` at most."""
 
-    __slots__ = ("_alike", "_left", "_limit", "_order", "_rows")
+    __slots__ = ("_alike", "_left", "_limit", "_order", "_rows", "found")
 
     def __init__(self, limit: int, alike: int) -> None:
         self._limit = self._left = limit
         self._alike = alike
+        self.found = 0
         self._order: dict[Entry[V], None] = {}  # the most recently used one last
         self._rows: dict[bytes, list[Entry[V]]] = {}  # by the window before the last place; in the same order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @property
+    def weight(self) -> int:
+        """Of all entries."""
+        return self._limit - self._left
 
     def find(self, text: bytes) -> Entry[V] | None:
         """The longest known text that ``text`` begins with."""
@@ -54,6 +63,7 @@ class Prefixes(Generic[V]):
                 row.append(found)
                 del self._order[found]
                 self._order[found] = None
+                self.found += 1
                 return found
         return None
 
@@ -86,6 +96,7 @@ class Prefixes(Generic[V]):
         self._order.clear()
         self._rows.clear()
         self._left = self._limit
+        self.found = 0
 
 
 def _size(entry: Entry[V]) -> int:

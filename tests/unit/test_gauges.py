@@ -29,6 +29,7 @@ from ccproxy_sanic.sharing.running import SharingStatistics
 from ccproxy_sanic.tokens.counter import MemoryStatistics
 from ccproxy_sanic.upstream.engine import Statistics
 from ccproxy_sanic.upstream.transport import Transports
+from ccproxy_sanic.wire.beginnings import ConversationStatistics
 from tests.support.metrics import Page
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {
@@ -39,6 +40,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "cache": CacheStatistics,
     "second_level": SecondStatistics,
     "known": KnownStatistics,
+    "conversations": ConversationStatistics,
     "streams": StreamStatistics,
     "sharing": SharingStatistics,
     "token_counts": MemoryStatistics,

@@ -3,7 +3,8 @@
 Rule: one writer per client connection, and two points that are not one.  *Committed*: the status line is out, so a
 fault can only be an SSE ``error`` event.  *Spoken*: first content is out, so nothing may be tried again; between the
 two lies *opened*: message_start is out, which no second upstream may send again.  Sanic ends a body cleanly after a
-raise, so nothing may raise past this module once it has committed (ARCHITECTURE.md 1.5).
+raise, so nothing may raise past this module once it has committed (ARCHITECTURE.md 1.5).  Both points are reached with
+a write, never before it: who is interrupted while the client takes nothing has said nothing of what it waits with.
 """
 
 from __future__ import annotations
@@ -193,12 +194,30 @@ class Client(Pump):
         await self._whole(Whole(status, told, content_type, body))
 
     async def _whole(self, response: Whole) -> None:
-        self.committed = self._ended = self._busy = True
+        if self._full:
+            await self._room()
+        self.committed = self._ended = True
         self.status, self._wrote_at = response.status, self._clock()
         self.ctx.bytes_out += len(cast(bytes, response.body))
         connect(self._request, response)
         await response.send()
-        self._busy = False
+
+    @property
+    def _full(self) -> bool:
+        """Whether the client has left so much unread that it takes no more."""
+        http: Any = self._request.stream
+        return not http.protocol._can_write.is_set()
+
+    async def _room(self) -> None:
+        """Wait until the client takes a block, or has gone."""
+        if not self.committed:
+            self._wrote_at = self._clock()  # what it leaves unread is of an answer before this one
+        http: Any = self._request.stream
+        self._busy = True
+        try:
+            await http.protocol._can_write.wait()
+        finally:
+            self._busy = False
 
     def _standing(self, told: dict[str, str]) -> dict[str, str]:
         """``told``, with what every answer says."""
@@ -227,13 +246,11 @@ class Client(Pump):
 
     async def send(self, data: bytes) -> None:
         """Write ready SSE frames; waits while the client does not read (that is the back-pressure)."""
-        self._busy = True
-        try:
-            block = self._framed(data)
-            if not write(self._wire, block):
-                await self._wire.send(block)
-        finally:
-            self._busy = False
+        if self._full:
+            await self._room()
+        block = self._framed(data)
+        if not write(self._wire, block):
+            await self._wire.send(block)  # which raises: it has gone
         self._wrote_at = self._clock()
         self.ctx.bytes_out += len(data)
 
@@ -244,14 +261,15 @@ class Client(Pump):
         if not self.committed:
             await self._whole(Whole(200, self._standing({**STREAM_HEADERS}), EVENT_STREAM, data))
             return
-        self._ended = self._busy = True
+        if self._full:
+            await self._room()
+        self._ended = True
         self.ctx.bytes_out += len(data)
         block = self._framed(data) + LAST_CHUNK
         if not write(self._wire, block):
             await self._wire.send(block)
         http: Any = self._request.stream
         http.response_func, http.stage = None, Stage.IDLE
-        self._busy = False
 
     async def fail(self, fault: ProxyError) -> None:
         """Say ``fault`` in the form that is still possible: an HTTP answer, else an ``error`` event and the end."""

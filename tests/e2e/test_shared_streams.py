@@ -167,7 +167,7 @@ async def test_a_reader_that_does_not_read_is_cut_and_the_other_one_finishes(lea
         assert events(answer.content)[-1][0] == "message_stop"
         if leaves_it_there:
             async with asyncio.timeout(10):
-                while not any(client._ended for client in proxy.runtime.watch.clients):
+                while not (proxy.runtime.house.streams.cut and any(one._busy for one in proxy.runtime.watch.clients)):
                     await asyncio.sleep(0.005)
             proxy.tick(later=130.0)  # it doesn't take the error either
             with pytest.raises(ConnectionError):

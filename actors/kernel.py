@@ -162,6 +162,8 @@ class Ref(Generic[M]):
                 if release is not None:
                     release()
             raise
+        finally:  # an error's traceback holds this frame, and the future the error: only the collector would free them
+            del future, reply
 
     def every(self, seconds: float, message: M) -> None:
         """Tell ``message`` every so many seconds until the actor stops.
@@ -218,6 +220,7 @@ class Ref(Generic[M]):
                     if future is not None and not future.done():
                         letter._held = held
                         held[letter] = None
+                letter = future = None  # nothing of the last one is kept until the next comes
         finally:
             try:
                 actor.stopped()

@@ -92,6 +92,8 @@ async def _answer(way: Way, taker: Taker) -> None:
         if taker.spoken:
             raise
         await taker.end(_made_of(FILTERED, way.call.spec, opened=taker.opened))
+    finally:
+        del fault
 
 
 def _made_of(chunks: bytes, spec: ReplySpec, *, opened: bool) -> bytes:

@@ -112,41 +112,46 @@ class Way:
         """
         refusal: errors.ProxyError | None = None
         failed = self._step  # where the refusal came from
-        while True:
-            if isinstance(fault, errors.InvalidRequest):  # of this target only: the first one could take the request
-                self._drop(self._step)
-                if refusal is None and not self._left:
-                    raise fault from None
-            elif isinstance(fault, errors.Overloaded):
-                if refusal is None:
-                    raise fault
-                self._left = ()  # nobody else has room: what an upstream said tells more
-            else:
-                if spoken() or isinstance(fault, errors.HouseFault) or self._house.clock() >= self._ctx.deadline:
-                    raise fault
-                refusal, failed = fault, self._step
-                if not (self._repaired(fault) or self._rule_out(fault)):
-                    self._left = ()
-            if not self._left and refusal is not None:
-                await self._pause(refusal, failed)
-            try:
-                return await self.hop(use)
-            except errors.ProxyError as newest:
-                fault = newest
+        try:
+            while True:
+                if isinstance(fault, errors.InvalidRequest):  # of this target only: the first could take the request
+                    self._drop(self._step)
+                    if refusal is None and not self._left:
+                        raise fault from None
+                elif isinstance(fault, errors.Overloaded):
+                    if refusal is None:
+                        raise fault
+                    self._left = ()  # nobody else has room: what an upstream said tells more
+                else:
+                    if spoken() or isinstance(fault, errors.HouseFault) or self._house.clock() >= self._ctx.deadline:
+                        raise fault
+                    refusal, failed = fault, self._step
+                    if not (self._repaired(fault) or self._rule_out(fault)):
+                        self._left = ()
+                if not self._left and refusal is not None:
+                    await self._pause(refusal, failed)
+                try:
+                    return await self.hop(use)
+                except errors.ProxyError as newest:
+                    fault = newest
+        finally:  # their tracebacks hold this frame, and it the request: only the collector would free them
+            del fault, refusal
 
     async def _pause(self, fault: errors.ProxyError, step: Step) -> None:
         """Wait until ``step`` may be asked once more; raises ``fault`` if it may not."""
         house, ctx = self._house, self._ctx
         seconds = pause(house.retry, fault, tried=self._retries, headed=self._headed, chance=house.chance())
-        if seconds is None or house.clock() + seconds >= ctx.deadline:
-            raise fault
         began = house.timer()
         try:
+            if seconds is None or house.clock() + seconds >= ctx.deadline:
+                raise fault
             await house.provider.ask(Retry(step.upstream), ctx.deadline)
         except ActorError as error:
             if isinstance(error, (Unavailable, actors.Overloaded)):
                 raise fault from None
             reraise(error)
+        finally:
+            del fault
         await asyncio.sleep(seconds)
         ctx.queue_s += house.timer() - began
         self._retries += 1

@@ -71,6 +71,8 @@ async def _asked(way: Way) -> Whole:
         return await way.go_on(fault, _read)
     except faults.ContentFiltered:
         return response.to_message(FILTERED, way.call.spec)
+    finally:
+        del fault
 
 
 async def _read(way: Way, call: Call, exchange: Exchange) -> Whole:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from typing import Any
 import pytest
 
 from actors.provider_retries import FLOOR
+from ccproxy_sanic.context import RequestContext
+from ccproxy_sanic.front.requests import StrictRequest
+from ccproxy_sanic.pipeline.way import Way
 from tests.support.proxy import Proxy, events, message, serving, text_of
 from tests.support.routes import routed
 from tests.support.upstream import CUT, Received, Reply, ScriptedUpstream, delta, reply_json, sse, text_stream
@@ -243,3 +247,18 @@ async def test_a_pause_is_ended_by_a_shutdown_with_a_word() -> None:
         response = await pausing
         assert response.status_code == 529
         assert response.json()["error"]["message"] == "the proxy is restarting"
+
+
+@both
+@pytest.mark.parametrize("code", [400, 500])
+async def test_a_request_that_fails_is_freed_without_the_collector(code: int, stream: bool) -> None:
+    async with ScriptedUpstream([status(code)]) as upstream, serving(upstream.base_url, **QUICK) as proxy:
+        assert (await proxy.post(message(stream=stream))).status_code == code
+        gc.collect()
+        gc.disable()
+        try:
+            assert (await proxy.post(message(stream=stream))).status_code == code
+            await asyncio.sleep(0.05)
+            assert not [thing for thing in gc.get_objects() if isinstance(thing, (Way, RequestContext, StrictRequest))]
+        finally:
+            gc.enable()

@@ -275,11 +275,12 @@ async def test_without_tracing_a_translated_request_names_no_trace() -> None:
 async def test_a_served_process_without_tracing_knows_no_opentelemetry(tmp_path: Path) -> None:
     """It would cost every start 100 ms and 15 MB."""
     (tmp_path / "probe.py").write_text(
-        "import sys\n"
+        "import os, sys\n"
         "from ccproxy_sanic import runtime\n"
         "stop = runtime.Runtime.stop\n"
         "async def told(self):\n"
-        "    print('LOADED', [name for name in sys.modules if name.startswith('opentelemetry')], flush=True)\n"
+        "    found = [name for name in sys.modules if name.startswith('opentelemetry')]\n"
+        "    os.write(1, f'LOADED {found}\\n'.encode())\n"  # in one piece: the log's thread writes there too
         "    await stop(self)\n"
         "runtime.Runtime.stop = told\n"
     )

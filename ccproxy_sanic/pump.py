@@ -1,13 +1,13 @@
 """The way of an upstream's answer through a machine to whoever takes it.
 
 Rule: all events of one socket read are handed on at once, where they arrive (ARCHITECTURE.md 1.6); the pump's task only
-wakes for the first, when nobody can take any more, and for the end.
+wakes for the first, when nobody can take any more, and for the end.  An answer that is all here is one read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
 
 from ccproxy_sanic.errors import Broken, ProxyError
 
@@ -30,9 +30,11 @@ class Machine(Protocol):
 
 
 class Upstream(Protocol):
-    """What the pump needs of an upstream exchange: ``flow`` hands each read to the sink where it arrives; True: the
-    sink wanted no more, False: the answer has ended.  Raises ProxyError."""
+    """What the pump needs of an upstream exchange: ``rest`` is what is left of an answer that is all here, None: more
+    is to come; then ``flow`` hands each read to the sink where it arrives; True: the sink wanted no more, False: the
+    answer has ended.  Raises ProxyError."""
 
+    def rest(self) -> bytes | None: ...
     async def flow(self, sink: Callable[[bytes], bool]) -> bool: ...
     def abort(self) -> None: ...
 
@@ -67,9 +69,19 @@ class Pump:
         """The first content has come."""
         raise NotImplementedError
 
-    async def pump(self, exchange: Upstream, machine: Machine) -> None:
+    def pump(self, exchange: Upstream, machine: Machine) -> Coroutine[Any, Any, None]:
         """Carry the upstream's answer through ``machine`` until it is complete; raises the fault if it never is."""
-        self._exchange, self.machine, self._held = exchange, machine, b""
+        self.machine, self._held = machine, b""
+        body = exchange.rest()
+        if body is None:
+            return self._flow(exchange, machine)
+        if body:
+            self._take(body)
+        data, self._held = self._held, b""
+        return self.end(data) if machine.done else self._run_out(machine, data)
+
+    async def _flow(self, exchange: Upstream, machine: Machine) -> None:
+        self._exchange = exchange
         try:
             broken: ProxyError | None = None
             try:
@@ -85,17 +97,22 @@ class Pump:
                         raise machine.fault
             except Broken as fault:  # the machine knows whether what came was complete
                 broken = fault
-            data = machine.close()
-            if machine.fault is not None:
-                if data:
-                    self.opened = True
-                    await self.send(data)
-                raise broken or machine.fault
-            if not self.spoken and machine.spoken:
-                self.speak()
-            await self.end(data)
+            await self._run_out(machine, b"", broken)
         finally:
             self._exchange = None
+
+    async def _run_out(self, machine: Machine, data: bytes, broken: ProxyError | None = None) -> None:
+        """The upstream has said all it will, and ``data`` is the last of it."""
+        if machine.fault is None:
+            data += machine.close()
+        if machine.fault is not None:
+            if data:
+                self.opened = True
+                await self.send(data)
+            raise broken or machine.fault
+        if not self.spoken and machine.spoken:
+            self.speak()
+        await self.end(data)
 
     def end_the_late(self, now: float) -> bool:
         """For the ticker: whether the answer was all here but for its end, for so long that its upstream was ended.

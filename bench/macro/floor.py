@@ -44,7 +44,10 @@ class Pool:
             loop = asyncio.get_running_loop()
             connection = Connection(loop, self, (b"http", b"127.0.0.1", self._port), 3600.0)
             await loop.create_connection(lambda: connection, "127.0.0.1", self._port)
-        return await connection.exchange(self._head % len(body), body, NO_DEADLINES)
+        answer = connection.begin(self._head % len(body), body, NO_DEADLINES)
+        while not answer.status:
+            await answer.change()
+        return answer
 
     def released(self, connection: Connection) -> None:
         self._idle[connection] = None

@@ -55,7 +55,8 @@ async def admitted(house: House, ctx: RequestContext, work: Work, way: Way, *, a
 
     Waits for its turn where that comes within the house's patience.  Raises RateLimited, Overloaded, TimedOut.
     """
-    began = house.timer()
+    timer = house.timer
+    began = timer()
     upstreams = () if alone else work.plan.upstreams
     query = Admit(ctx.caller.key, int(len(work.raw) / BYTES_PER_TOKEN), upstreams, house.patience)
     try:
@@ -70,7 +71,7 @@ async def admitted(house: House, ctx: RequestContext, work: Work, way: Way, *, a
     except actors.ActorError as error:
         reraise(error)
     finally:
-        ctx.queue_s += house.timer() - began
+        ctx.queue_s += timer() - began
     way.permit = permit
     if (budget := permit.budget) is not None:
         ctx.limits = _headers((budget,), house.now())

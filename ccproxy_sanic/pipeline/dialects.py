@@ -147,12 +147,13 @@ def prepare(
     house: House, ctx: RequestContext, work: Work, step: Step, switches: Mapping[str, Any] | None = None
 ) -> Call:
     """The request for one step of the plan; ``switches`` change the profile for this once.  Raises InvalidRequest."""
-    began = house.timer()
+    timer = house.timer
+    began = timer()
     lane = lane_of(house, work.upstreams, step)
     if switches:
         lane = Lane(house, lane.target, step, msgspec.structs.replace(lane.profile, **switches))
     call = lane.dialect.translate(house, ctx, work, lane)
-    ctx.translate_s += house.timer() - began
+    ctx.translate_s += timer() - began
     return call
 
 
@@ -196,6 +197,7 @@ def _messages(house: House, ctx: RequestContext, work: Work, lane: Lane) -> Call
         lane.step.model,
         own_ids=lane.profile.tool_ids == "anthropic",
         beginning=work.req.beginning,
+        named=work.req.model,
     )
     spec = ReplySpec(_message_id(ctx), ctx.client_model, ctx.request_id, _new_tool_id, lane.sign)
     return Call(lane, body, spec, adjustments)

@@ -5,6 +5,7 @@ Rule: permit, stream to join, way, in this order; what was granted comes back ho
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -36,7 +37,7 @@ class Taker(Protocol):
     spoken: bool
     machine: Any
 
-    async def pump(self, exchange: Exchange, machine: Reader) -> None: ...
+    def pump(self, exchange: Exchange, machine: Reader) -> Coroutine[Any, Any, None]: ...
     async def end(self, data: bytes = b"") -> None: ...
 
 
@@ -75,12 +76,11 @@ async def stream(house: House, ctx: RequestContext, work: Work, client: Wire) ->
 async def _answer(way: Way, taker: Taker) -> None:
     """Hand on what the way's upstreams answer.  Raises ProxyError."""
 
-    async def pump(_: Way, call: Call, exchange: Exchange) -> None:
+    def pump(_: Way, call: Call, exchange: Exchange) -> Coroutine[Any, Any, None]:
         call.spec.opened = taker.opened
         call.answer = machine = call.lane.dialect.machine(call.spec)
-        await way.waiting(taker.pump(exchange, machine))
-        if not exchange.finished:
-            await exchange.finish()
+        pumping = taker.pump(exchange, machine)
+        return pumping if exchange.finished else _finished(way, exchange, pumping)
 
     try:
         return await way.hop(pump)
@@ -94,6 +94,12 @@ async def _answer(way: Way, taker: Taker) -> None:
         await taker.end(_made_of(FILTERED, way.call.spec, opened=taker.opened))
     finally:
         del fault
+
+
+async def _finished(way: Way, exchange: Exchange, pumping: Coroutine[Any, Any, None]) -> None:
+    await way.waiting(pumping)
+    if not exchange.finished:
+        await exchange.finish()
 
 
 def _made_of(chunks: bytes, spec: ReplySpec, *, opened: bool) -> bytes:

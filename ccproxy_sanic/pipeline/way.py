@@ -160,13 +160,13 @@ class Way:
 
     async def hop(self, use: Use[T]) -> T:
         """One upstream call.  Raises ProxyError."""
-        house, ctx = self._house, self._ctx
-        began = house.timer()
+        house, ctx, timer = self._house, self._ctx, self._house.timer
+        began = timer()
         try:
             lease = await house.provider.ask(Open(self._names(), self._spent, self._affinity), ctx.deadline)
         except ActorError as error:
             reraise(error)
-        ctx.queue_s += house.timer() - began
+        ctx.queue_s += timer() - began
         self._key, self._status, self._headed = lease.key_index, 0, False
         try:
             call = self._call_at(lease)
@@ -176,9 +176,9 @@ class Way:
                 deadlines = within(deadlines, lease, self._work.req, call.lane.step.model, len(call.body))
             if self.permit is not None:
                 self.permit.used(target.name)
-            sent = house.timer()
+            sent = timer()
             exchange = await open_exchange(target.transport, head, call.body, deadlines, target.name, house.closer)
-            waited = house.timer() - sent
+            waited = timer() - sent
             ctx.upstream_s += waited
             lease.answered(waited)
             lease.attach(exchange)
@@ -205,11 +205,12 @@ class Way:
 
     async def waiting(self, answer: Awaitable[T]) -> T:
         """Wait for the rest of an answer, whose head is there; that is none of our own time."""
-        began = self._house.timer()
+        timer = self._house.timer
+        began = timer()
         try:
             return await answer
         finally:
-            self._ctx.flow_s += self._house.timer() - began
+            self._ctx.flow_s += timer() - began
 
     def _names(self) -> tuple[str, ...]:
         """The upstreams left; those at their limits only where there are no others."""
@@ -223,8 +224,8 @@ class Way:
         """The call of the first target left at the lease's endpoint; what the answer's headers tell is about it."""
         house, ctx, work = self._house, self._ctx, self._work
         step = self._left[0]
-        if step.upstream != lease.endpoint:
-            step = next(step for step in self._left if step.upstream == lease.endpoint)
+        if step.upstream != lease.key:
+            step = next(step for step in self._left if step.upstream == lease.key)
         self._step = step
         ctx.endpoint, ctx.upstream_model = step.upstream, step.model
         lane = self.call.lane if step is self._called else lane_of(house, work.upstreams, step)
@@ -235,8 +236,10 @@ class Way:
         if step is not self._called:
             self.call = prepare(house, ctx, work, step)
             self._called = step
-        note_adjustments(ctx, self.call.adjustments)
-        return self.call
+        call = self.call
+        if call.adjustments or ctx.adjustments:  # those of the hop before
+            note_adjustments(ctx, call.adjustments)
+        return call
 
     def _head(self, call: Call, lease: ProviderLease) -> Head:
         """What is said before the body."""

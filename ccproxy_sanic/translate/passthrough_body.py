@@ -43,12 +43,10 @@ class _Thinking(msgspec.Struct):
     type: Any = None
 
 
-class _Body(msgspec.Struct):
-    model: Any = None
-
-
 _SMALL: Final = 16 * 1024  # bytes: in larger ones the word is as a rule a tool's too, and looked for in vain
-_model: Final = msgspec.json.Decoder(_Body).decode
+_KEY: Final = b'"model"'
+_KEYS: Final = (_KEY + b":", _KEY + b": ")  # as serializers write it
+_SPELT: Final = b"\\u"
 _NO_BLOCK: Final = _Block()
 _block: Final = msgspec.json.Decoder(_Block).decode
 _role: Final = msgspec.json.Decoder(_Message).decode
@@ -56,18 +54,21 @@ _thinking: Final = msgspec.json.Decoder(_Thinking).decode
 
 
 def body_for(
-    raw: bytes, model: str, *, own_ids: bool = True, beginning: Beginning | None = None
+    raw: bytes, model: str, *, own_ids: bool = True, beginning: Beginning | None = None, named: str = ""
 ) -> tuple[bytes, list[Adjustment]]:
     """``raw``, a decoded and valid request, with ``model`` in the place of the client's, and what else was changed.
 
     ``own_ids``: the upstream takes tool ids of Anthropic's own form only (protocol.md 2.1.5).  A key ``model`` that is
     there twice is replaced twice: servers differ in which one they take.  ``beginning`` is that of the conversation,
-    where it is known.  Raises InvalidRequest (400): no JSON object, or one without a model.
+    and ``named`` the client's model as it was decoded out of ``raw``, where they are known: with them it is found
+    sooner.  Raises InvalidRequest (400): no JSON object, or one without a model.
     """
-    places = _alone(raw, own_ids) if beginning is None else _known(raw, beginning, own_ids)
-    if places:
-        said = encode(model)
-        return spans.edited(raw, [Edit(place.start, place.end, said) for place in places]), []
+    if beginning is not None:
+        if places := _known(raw, beginning, own_ids):
+            said = encode(model)
+            return spans.edited(raw, [Edit(place.start, place.end, said) for place in places]), []
+    elif named and (renamed := _renamed(raw, named, model, own_ids)):
+        return renamed, []
     notes = Notes()
     raw, found = _members(raw, notes)
     if own_ids and passthrough_ids.suspected(raw):
@@ -90,16 +91,20 @@ def body_for(
     return spans.edited(raw, edits), notes.found
 
 
-def _alone(raw: bytes, own_ids: bool) -> list[Span]:
-    """The place of the model's name in a small body in which it is all that can need a change."""
-    if len(raw) > _SMALL or not _clean(raw, own_ids):
-        return []
-    try:
-        said = _model(raw).model
-    except _ERRORS:
-        return []
-    place = spans.sole(raw, b"model") if isinstance(said, str) else None
-    return [] if place is None else [place]
+def _renamed(raw: bytes, named: str, model: str, own_ids: bool) -> bytes:
+    """A small body in which the model's name is all that can need a change; b"": look closer.
+
+    Where nothing is spelt with \\u, a key is spelt in one way: if that stands there once, it is the decoded member's.
+    """
+    if len(raw) > _SMALL or raw.count(_KEY) != 1 or raw.rfind(_SPELT) >= 0 or not _clean(raw, own_ids):
+        return b""
+    said = encode(named)
+    for key in _KEYS:
+        at = raw.find(key + said)
+        if at >= 0:
+            at += len(key)
+            return raw[:at] + encode(model) + raw[at + len(said) :]
+    return b""
 
 
 class _Known(NamedTuple):
@@ -126,7 +131,11 @@ def _known(raw: bytes, beginning: Beginning, own_ids: bool) -> list[Span]:
         return []
     left = _OPEN + raw[start:end] + b"}"
     shift = start - len(_OPEN)
-    found = [Span(first + shift, last + shift) for key, first, last in spans.members(left) if key == "model"]
+    try:
+        members = spans.members(left)
+    except ValueError:  # nested too deeply: who reads all of it says so
+        return []
+    found = [Span(first + shift, last + shift) for key, first, last in members if key == "model"]
     return [*known.front, *found, *(Span(first + len(raw), last + len(raw)) for first, last in known.back)]
 
 

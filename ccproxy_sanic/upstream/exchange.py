@@ -53,13 +53,14 @@ async def open_exchange(
 class Exchange:
     """An answer whose head is here.  It belongs to no task: started in one, it may be finished in another.
 
-    ``finished``: the last byte was read and the connection is back in the pool.  One reader at a time.
+    ``finished``: the last byte was read and the connection is back in the pool; ``raw_headers`` are as they came, in
+    their order.  One reader at a time.
     """
 
-    __slots__ = ("_deadlines", "_fault", "_headers", "_provider", "_reply", "finished", "status")
+    __slots__ = ("_deadlines", "_fault", "_headers", "_provider", "_reply", "finished", "raw_headers", "status")
 
     def __init__(self, reply: Reply, provider: str, deadlines: Deadlines) -> None:
-        self.status = reply.status
+        self.status, self.raw_headers = reply.status, reply.headers
         self.finished = False
         self._reply = reply
         self._provider = provider
@@ -71,16 +72,11 @@ class Exchange:
         return f"<Exchange {self._provider} | {self.status}, {'finished' if self.finished else 'open'}>"
 
     @property
-    def raw_headers(self) -> Headers:
-        """As they came, in their order."""
-        return self._reply.headers
-
-    @property
     def headers(self) -> Mapping[str, str]:
         """With lower-case names; values of equal names are joined by ", ".  Made at the first look: of most answers
         nobody takes one."""
         if self._headers is None:
-            self._headers = _plain(self._reply.headers)
+            self._headers = _plain(self.raw_headers)
         return self._headers
 
     def __aiter__(self) -> AsyncIterator[bytes]:

@@ -62,14 +62,23 @@ class H1Transport(EngineTransport):
         """Closes at once and needs no ``closer``.  Raises ConnectError, ConnectTimeout, ReadError, ReadTimeout,
         WriteTimeout, RemoteProtocolError, LocalProtocolError, UnsupportedProtocol."""
         origin, opening, bodiless = head.origin, head.framed(len(body)), head.method == "HEAD"
-        connection = self._pop(origin)
-        if connection is not None:
+        reused = connection = self._pop(origin)
+        while True:
+            if connection is None:
+                connection = await self._open(origin, deadlines.connect)
             try:
-                return await connection.exchange(opening, body, deadlines, bodiless=bodiless)
+                answer = connection.begin(opening, body, deadlines, bodiless=bodiless)
+                while not answer.status:
+                    await answer.change()  # a future: a coroutine around it would be 3 % of an exchange
+                return answer
             except StaleConnection:
+                if reused is None:
+                    raise
                 self._retried += 1
-        connection = await self._open(origin, deadlines.connect)
-        return await connection.exchange(opening, body, deadlines, bodiless=bodiless)
+                reused = connection = None
+            except asyncio.CancelledError:
+                answer.abort()
+                raise
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """For an httpx client; the response's ``stream`` is an :class:`Answer`.  Raises what :meth:`send` does.

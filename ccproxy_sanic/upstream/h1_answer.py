@@ -37,32 +37,20 @@ class Answer(httpx.AsyncByteStream):
     ``headers`` are as they came, in their order; ``complete``: the last byte is here (though perhaps not read).
     """
 
-    __slots__ = (
-        "_chunks",
-        "_enough",
-        "_fault",
-        "_raised",
-        "_sink",
-        "_source",
-        "_unread",
-        "_waiter",
-        "complete",
-        "headers",
-        "status",
-    )
+    # as all have them at first
+    status = 0
+    complete = False
+    _unread = 0
+    _waiter: asyncio.Future[None] | None = None
+    _fault: Exception | None = None
+    _sink: Sink | None = None
+    _enough = False  # the sink wanted no more
+    _raised: Exception | None = None  # by the sink
 
     def __init__(self, source: Source) -> None:
-        self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self.complete = False
         self._source: Source | None = source  # None as soon as nothing more can come
         self._chunks: deque[bytes] = deque()
-        self._unread = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._fault: Exception | None = None
-        self._sink: Sink | None = None
-        self._enough = False  # the sink wanted no more
-        self._raised: Exception | None = None  # by the sink
 
     def __repr__(self) -> str:
         state = "failed" if self._fault is not None else "complete" if self.complete else "open"

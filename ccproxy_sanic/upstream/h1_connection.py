@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from typing import Final, Protocol, cast
 
 import httptools
@@ -53,7 +54,7 @@ class Connection(asyncio.Protocol):
         self._answer: Answer | None = None  # None: idle or closed
         self._deadlines = NO_DEADLINES
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._timer_at = math.inf  # when it goes off
         self._last = 0.0  # when the exchange last moved
         self._served = 0
         self._closed = False
@@ -76,11 +77,11 @@ class Connection(asyncio.Protocol):
 
     # For the pool
 
-    async def exchange(self, head: bytes, content: bytes, deadlines: Deadlines, *, bodiless: bool = False) -> Answer:
-        """Sends a request, returns when the answer's final head is here.
+    def begin(self, head: bytes, content: bytes, deadlines: Deadlines, *, bodiless: bool = False) -> Answer:
+        """Sends a request.  The head of its answer is still to come: wait for changes until there is a status, and
+        abort it to give up.
 
-        Cancelled, it aborts the connection.  Raises ReadError, ReadTimeout, WriteTimeout, RemoteProtocolError,
-        :class:`StaleConnection`.
+        Raises :class:`StaleConnection`; so may the wait, and ReadError, ReadTimeout, WriteTimeout, RemoteProtocolError.
         """
         transport = self._transport
         if transport is None or self._closed:
@@ -92,19 +93,13 @@ class Connection(asyncio.Protocol):
         self._touched = self._headed = self._framed = self._done = self._spent = False
         self._overhead = 0
         self._last = now = self.loop.time()
-        if deadlines.first_byte is not None:
-            self._arm(now + deadlines.first_byte)
+        if deadlines.first_byte is not None and (at := now + deadlines.first_byte) < self._timer_at:
+            self._arm(at)
         if len(content) <= JOIN_LIMIT:
             transport.write(head + content)
         else:
             transport.write(head)  # not writelines: in some 3.12 and 3.13 it forgets to tell when the buffer is full
             transport.write(content)
-        try:
-            while not answer.status:
-                await answer.change()  # a future, no coroutine around it: 3 % of an exchange
-        except asyncio.CancelledError:
-            answer.abort()
-            raise
         return answer
 
     def fail(self, fault: Exception) -> None:
@@ -156,7 +151,7 @@ class Connection(asyncio.Protocol):
             fault = httpx.RemoteProtocolError("The answer is not HTTP/1.1.")
         behind = False
         parts = self._parts
-        if self._done:
+        if self._done and len(parts) > self._whole:
             del parts[self._whole :]
         if parts:
             behind = answer.put(parts[0] if len(parts) == 1 else b"".join(parts))
@@ -186,8 +181,8 @@ class Connection(asyncio.Protocol):
         self._stalled = True
         self._last = self.loop.time()
         self._untaken = self._transport.get_write_buffer_size() if self._transport is not None else 0
-        if self._deadlines.write is not None:
-            self._arm(self._last + self._deadlines.write)
+        if self._deadlines.write is not None and (at := self._last + self._deadlines.write) < self._timer_at:
+            self._arm(at)
 
     def resume_writing(self) -> None:
         self._stalled = False
@@ -223,8 +218,8 @@ class Connection(asyncio.Protocol):
         if self._bodiless:
             self._done = self._spent = True  # the parser now waits for a body
             self._whole = 0
-        elif self._deadlines.idle is not None:
-            self._arm(self._last + self._deadlines.idle)
+        elif (idle := self._deadlines.idle) is not None and (at := self._last + idle) < self._timer_at:
+            self._arm(at)
 
     def on_message_complete(self) -> None:
         if not self._done and self._headed:  # a 1xx answer is complete too, and not the end
@@ -242,9 +237,11 @@ class Connection(asyncio.Protocol):
             and transport is not None
             and not transport.get_write_buffer_size()
         ):
-            self.resume()  # only who listens hears that the peer closes
-            self.idle_since = self._last
-            self._arm(self.idle_since + self._keepalive)  # nothing, mostly: it will go off earlier, and then look
+            if self._paused:
+                self.resume()  # only who listens hears that the peer closes
+            self.idle_since = last = self._last
+            if (at := last + self._keepalive) < self._timer_at:  # seldom: it will go off earlier, and then look
+                self._arm(at)
             self._owner.released(self)
         else:
             self.close()
@@ -266,16 +263,15 @@ class Connection(asyncio.Protocol):
             self.fail(httpx.ReadError("The connection was lost before the answer's head was complete."))
 
     def _arm(self, at: float) -> None:
-        """The timer goes off at ``at`` or earlier: deadlines mostly move on, and a look at the clock is cheaper than
-        a new timer.  It outlives its exchange for the same reason."""
-        if self._timer is None or at < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = at
-            self._timer = self.loop.call_at(at, self._on_timer)
+        """For those who want the timer earlier than it goes off: mostly deadlines move on, and a look at the clock is
+        cheaper than a new timer.  It outlives its exchange for the same reason."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self.loop.call_at(at, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._timer, self._timer_at = None, math.inf
         now, deadlines = self.loop.time(), self._deadlines
         since: float = self._last
         period: float | None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from ccproxy_sanic.errors import InvalidRequest
 from ccproxy_sanic.wire import reading, spans
@@ -35,8 +35,8 @@ class ConversationStatistics(msgspec.Struct, frozen=True):
 class _Rest(Received, gc=False, kw_only=True):
     """What is left of a body.  ``messages`` are given only where a body has them once more."""
 
-    model: str | None = None  # type: ignore[assignment]
-    max_tokens: int | None = None  # type: ignore[assignment]
+    model: str | UnsetType = UNSET  # type: ignore[assignment]
+    max_tokens: int | UnsetType = UNSET  # type: ignore[assignment]
     messages: Raw = NO_RAW  # type: ignore[assignment]
     rest: Raw = NO_RAW
 
@@ -114,7 +114,10 @@ def _remember(body: bytes, request: MessagesRequest, shorter: Entry[Beginning] |
     count = _settled(messages)
     if count <= (0 if shorter is None else len(shorter.value.messages)) or len(body) >= LONGEST:
         return
-    members = spans.members(body)
+    try:
+        members = spans.members(body)
+    except ValueError:  # nested just as deep as the stack allowed where the body was decoded
+        return
     places = {member.key: nth for nth, member in enumerate(members)}
     if len(places) < len(members):
         return
@@ -180,7 +183,7 @@ def _continued(body: bytes, beginning: Beginning) -> MessagesRequest | None:
         if closed:
             for name, value in beginning.back.items():
                 setattr(request, name, value)
-        if request.model is None or request.max_tokens is None:
+        if request.model is UNSET or request.max_tokens is UNSET:
             return None
         reading.complete_system(request)
         request.special = reading.complete_messages(rest, len(known_messages)) or beginning.special

@@ -60,7 +60,8 @@ _PREFIXES: Final = tuple(DENIED_PREFIXES)
 RETURNED: Final = frozenset({"retry-after", "x-should-retry"})
 _RETURNED_PREFIX: Final = "anthropic-"
 _UPSTREAM_ID: Final = "x-upstream-request-id"  # request-id is the proxy's own
-_IDS: Final = ("request-id", "x-request-id")
+_ID: Final = "request-id"
+_X_ID: Final = "x-request-id"
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
 _NAMES_KEPT: Final = 512  # a client says some 20 names, the same in each request
@@ -97,7 +98,7 @@ def _sent(name: str) -> bytes:
 
 def _splits(value: str) -> bool:
     """Whether it would be more than one header, or an end of one."""
-    return "\n" in value or "\r" in value or "\0" in value
+    return not value.isprintable() and ("\n" in value or "\r" in value or "\0" in value)
 
 
 def _not_allowed() -> InvalidRequest:
@@ -108,24 +109,29 @@ def returned(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """The upstream's headers, as they came, that the client gets; names in lower case."""
     out: dict[str, str] = {}
     for name, value in headers:
-        if kept := _kept(name):
+        if kept := _kept[name]:
             text = value.decode("latin-1")
             out[kept] = f"{out[kept]}, {text}" if kept in out else text
-    if not out:
-        return out
-    ids = [out.pop(name, "") for name in _IDS]
-    if _splits("".join(out.values())):
-        out = {name: text for name, text in out.items() if not _splits(text)}
-    for own in ids:
-        if own and not _splits(own):
+    if out:
+        if _splits("".join(out.values())):
+            out = {name: text for name, text in out.items() if not _splits(text)}
+        other = out.pop(_X_ID, "")
+        if own := out.pop(_ID, "") or other:
             out[_UPSTREAM_ID] = own
-            break
     return out
 
 
-@lru_cache(_NAMES_KEPT)
-def _kept(name: bytes) -> str:
-    """What the client, or the proxy, reads of a header by this name; "" for nothing.  Kept: an answer of the real API
-    has some 25, and they are nearly all for nobody."""
-    lowered = name.decode("latin-1").lower()
-    return lowered if lowered.startswith(_RETURNED_PREFIX) or lowered in RETURNED or lowered in _IDS else ""
+class _Kept(dict[bytes, str]):
+    """What the client, or the proxy, reads of a header by this name; "" for nothing.  An answer of the real API has
+    some 25, the same in each: as a call, looking them up would cost a quarter more."""
+
+    def __missing__(self, name: bytes) -> str:
+        lowered = name.decode("latin-1").lower()
+        wanted = lowered.startswith(_RETURNED_PREFIX) or lowered in RETURNED or lowered in (_ID, _X_ID)
+        if len(self) >= _NAMES_KEPT:
+            self.clear()
+        self[name] = kept = lowered if wanted else ""
+        return kept
+
+
+_kept: Final = _Kept()

@@ -47,6 +47,13 @@ class Socket:
         self.lost_ += 1
 
 
+async def headed(answer: Answer) -> Answer:
+    """``answer``, when its head is here."""
+    while not answer.status:
+        await answer.change()
+    return answer
+
+
 @contextmanager
 def connected() -> Iterator[tuple[Connection, Socket, Coroutine[Any, Any, Answer]]]:
     """A connection with a request under way."""
@@ -55,7 +62,7 @@ def connected() -> Iterator[tuple[Connection, Socket, Coroutine[Any, Any, Answer
         sock = Socket()
         connection = Connection(loop, sock, (b"http", b"x", 80), 60.0)
         connection.connection_made(cast(asyncio.Transport, sock))
-        asking = connection.exchange(b"", b"", NO_DEADLINES)
+        asking = headed(connection.begin(b"", b"", NO_DEADLINES))
         asking.send(None)
         yield connection, sock, asking
         asking.close()

@@ -31,7 +31,7 @@ def request(*content: Any, after: tuple[Any, ...] = (), **fields: Any) -> bytes:
 
 
 def sent(raw: bytes) -> tuple[dict[str, Any], dict[str, str]]:
-    body, adjustments = body_for(raw, "up")
+    body, adjustments = body_for(raw, "up", named=json.loads(raw)["model"])
     return json.loads(body), {one.code: one.path for one in adjustments}
 
 
@@ -44,12 +44,15 @@ def sent(raw: bytes) -> tuple[dict[str, Any], dict[str, str]]:
         (b'{"x":{"model":"a"},"model":"a","y":["model"]}', b'{"x":{"model":"a"},"model":"up","y":["model"]}'),
         (b'{"x":"\\"model\\":\\"a\\"","model":"a"}', b'{"x":"\\"model\\":\\"a\\"","model":"up"}'),
         (b'{"model":"a","x":1,"x":2,"model":"b"}', b'{"model":"up","x":1,"x":2,"model":"up"}'),
+        (b'{"a":{"model":"a"},"mod\\u0065l":"a"}', b'{"a":{"model":"a"},"mod\\u0065l":"up"}'),
+        (b'{"model": "a", "x": {"models": "a"}}', b'{"model": "up", "x": {"models": "a"}}'),
         (b'{"model":null,"n":1.50,"m":1E+2}', b'{"model":"up","n":1.50,"m":1E+2}'),
         ('{"é":"ü\\u00fc","model":"ä"}'.encode(), '{"é":"ü\\u00fc","model":"up"}'.encode()),
     ],
 )
 def test_only_the_value_of_the_model_changes(raw: bytes, wanted: bytes) -> None:
     assert body_for(raw, "up") == (wanted, [])
+    assert body_for(raw, "up", named=json.loads(raw)["model"] or "") == (wanted, [])
 
 
 def test_a_model_name_is_written_as_json() -> None:

@@ -1,6 +1,6 @@
 """Upstream streams for the micro benches, as bytes.
 
-Rule: the common shape of OpenAI's chunks, the same as the macro bench's upstream sends.
+Rule: the common shape of OpenAI's chunks and of Anthropic's events, the same as the macro bench's upstream sends.
 """
 
 from __future__ import annotations
@@ -52,6 +52,28 @@ def _tool() -> Iterator[bytes]:
     yield _chunk({}, "tool_calls")
 
 
+def _event(kind: str, **fields: Any) -> bytes:
+    body = json.dumps({"type": kind, **fields}, separators=(",", ":"), ensure_ascii=False)
+    return f"event: {kind}\ndata: {body}\n\n".encode()
+
+
+def _messages() -> Iterator[bytes]:
+    """The same text from an upstream that speaks Messages itself."""
+    message = {"id": "msg_bench01", "type": "message", "role": "assistant", "model": "bench-model", "content": []}
+    usage = {"input_tokens": 1200, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1}
+    yield _event("message_start", message=message | {"stop_reason": None, "stop_sequence": None, "usage": usage})
+    yield _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    yield _event("ping")
+    for number in range(CHUNKS):
+        delta = {"type": "text_delta", "text": WORDS[number % len(WORDS)]}
+        yield _event("content_block_delta", index=0, delta=delta)
+    yield _event("content_block_stop", index=0)
+    ending = {"stop_reason": "end_turn", "stop_sequence": None}
+    yield _event("message_delta", delta=ending, usage={"output_tokens": CHUNKS})
+    yield _event("message_stop")
+
+
+MESSAGES: Final = [*_messages()]
 STREAMS: Final = {
     kind: [*make(), b"data: [DONE]\n\n"] for kind, make in (("text", _text), ("tool", _tool), ("reasoning", _reasoning))
 }

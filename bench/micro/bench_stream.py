@@ -1,4 +1,4 @@
-"""What one chunk of a stream costs: split, and translated, by kind and by chunks per read; both twins of the splitter.
+"""What one chunk of a stream costs: split, translated and passed through, by kind and chunks per read; both splitters.
 
     python -m pytest bench/micro/bench_stream.py -s
 
@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from bench.micro.answers import CHUNKS, STREAMS, reads
+from bench.micro.answers import CHUNKS, MESSAGES, STREAMS, reads
 from ccproxy_sanic.sse import _framing_py
+from ccproxy_sanic.translate.passthrough import PassThrough
 from ccproxy_sanic.translate.stream import StreamTranslator
 from tests.support.replies import spec
 
@@ -60,6 +61,22 @@ def bench_translate(benchmark: Any, kind: str, per_read: int, think_tags: bool) 
 
     def once() -> StreamTranslator:
         machine = StreamTranslator(spec(think_tags=think_tags))
+        for block in blocks:
+            machine.feed(block)
+        return machine
+
+    assert once().done
+    measure(benchmark, once)
+
+
+@pytest.mark.parametrize("per_read", [1, 20, len(MESSAGES)])
+@pytest.mark.benchmark(timer=time.process_time)
+def bench_pass_through(benchmark: Any, per_read: int) -> None:
+    """From an upstream that speaks Messages; last a whole answer in one read."""
+    blocks = reads(MESSAGES, per_read)
+
+    def once() -> PassThrough:
+        machine = PassThrough("claude-bench")
         for block in blocks:
             machine.feed(block)
         return machine

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from ._framing_py import LIMIT, NUMBER, STRING, Shape, Splitter, frame
+from ._framing_py import BLANK_LINE, LIMIT, NUMBER, STRING, Shape, Splitter, following, frame
 
 _OFF: Final = frozenset({"0", "false", "no", "off"})
 
@@ -19,10 +19,10 @@ _wanted = os.environ.get("CCPROXY_PURE") != "1" and os.environ.get("CCPROXY_ENAB
 NATIVE: bool = False
 if _wanted:
     try:
-        from ._framing import Shape, Splitter, frame  # type: ignore[assignment]
+        from ._framing import Shape, Splitter, following, frame  # type: ignore[assignment]
     except ImportError:  # no compiler at set-up: the Python twin serves
         pass
     else:
         NATIVE = True
 
-__all__ = ["LIMIT", "NATIVE", "NUMBER", "STRING", "Shape", "Splitter", "frame"]
+__all__ = ["BLANK_LINE", "LIMIT", "NATIVE", "NUMBER", "STRING", "Shape", "Splitter", "following", "frame"]

@@ -7,6 +7,8 @@ from libc.string cimport memchr, memcmp
 
 LIMIT = 64 << 20
 
+ctypedef const char *Place  # in some bytes
+
 
 cdef class Splitter:
     cdef list _data          # values of this event's data lines
@@ -30,11 +32,8 @@ cdef class Splitter:
 
     cpdef list feed(self, bytes chunk):
         """The payloads of the events that ``chunk`` completes."""
-        cdef const char *at = PyBytes_AS_STRING(chunk)
-        cdef const char *end = at + PyBytes_GET_SIZE(chunk)
-        cdef const char *lf
-        cdef const char *cr
-        cdef const char *stop
+        cdef Place at = PyBytes_AS_STRING(chunk)
+        cdef Place end = at + PyBytes_GET_SIZE(chunk), lf, cr, stop
         cdef list out = []
         if self._full:
             raise ValueError("an event is too long")
@@ -44,8 +43,8 @@ cdef class Splitter:
             self._skip_lf = False
             if at[0] == 10:
                 at += 1
-        lf = <const char *>memchr(at, 10, end - at)
-        cr = <const char *>memchr(at, 13, end - at)
+        lf = <Place>memchr(at, 10, end - at)
+        cr = <Place>memchr(at, 13, end - at)
         while lf != NULL or cr != NULL:
             stop = lf if cr == NULL or (lf != NULL and lf < cr) else cr
             if not self._end_of_line(at, stop, out):
@@ -56,11 +55,11 @@ cdef class Splitter:
                     self._skip_lf = True
                 elif at[0] == 10:
                     at += 1
-                cr = <const char *>memchr(at, 13, end - at)
+                cr = <Place>memchr(at, 13, end - at)
                 if lf != NULL and lf < at:
-                    lf = <const char *>memchr(at, 10, end - at)
+                    lf = <Place>memchr(at, 10, end - at)
             else:
-                lf = <const char *>memchr(at, 10, end - at)
+                lf = <Place>memchr(at, 10, end - at)
         if at != end:
             self._parts.append(PyBytes_FromStringAndSize(at, end - at))
             self._held += end - at
@@ -71,7 +70,7 @@ cdef class Splitter:
     cpdef list flush(self):
         """The payload of a last event that lacks its blank line, if there is one."""
         cdef list out = []
-        cdef const char *nothing = b""
+        cdef Place nothing = b""
         if self._full:
             raise ValueError("an event is too long")
         if self._parts:
@@ -82,7 +81,7 @@ cdef class Splitter:
 
     ### The line ###
 
-    cdef bint _end_of_line(self, const char *at, const char *end, list out) except -1:
+    cdef bint _end_of_line(self, Place at, Place end, list out) except -1:
         cdef bytes line
         if not self._parts:
             return self._line(at, end - at, out)
@@ -92,7 +91,8 @@ cdef class Splitter:
         self._held = 0
         return self._line(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line), out)
 
-    cdef bint _line(self, const char *line, Py_ssize_t size, list out) except -1:
+    cdef bint _line(self, Place line, Py_ssize_t size, list out) except -1:
+        cdef Place value
         if size == 0:
             if self._data:
                 out.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
@@ -101,17 +101,9 @@ cdef class Splitter:
             return True
         if self._size + size > self._limit:
             return False
-        if size >= 5 and memcmp(line, b"data:", 5) == 0:
+        if (value := _value(line, line + size, b"data", 4)) != NULL:
             self._size += size
-            line += 5
-            size -= 5
-            if size and line[0] == 32:
-                line += 1
-                size -= 1
-            self._data.append(PyBytes_FromStringAndSize(line, size))
-        elif size == 4 and memcmp(line, b"data", 4) == 0:
-            self._data.append(b"")
-            self._size += 4
+            self._data.append(PyBytes_FromStringAndSize(value, line + size - value))
         return True
 
     cdef list _overflow(self, list out):
@@ -123,17 +115,60 @@ cdef class Splitter:
         return out
 
 
+cdef inline Place _value(Place line, Place end, Place field, size_t size) noexcept:
+    """Where the value begins if the line is such a field, or NULL.  ``end[0]`` is looked at: no bytes lack it."""
+    if <size_t>(end - line) < size or memcmp(line, field, size) != 0 or (line + size != end and line[size] != 58):
+        return NULL
+    line += size + (line + size != end)
+    return line + (line != end and line[0] == 32)
+
+
 cpdef bytes frame(bytes event, bytes data):
     """One event; ``data`` must be one line (JSON is)."""
     return b"event: " + event + b"\ndata: " + data + b"\n\n"
 
 
+cpdef tuple following(bytes data, Py_ssize_t at, bytes passed):
+    """The next event that is not passed over: where it begins and ends, its name, its data and where that begins."""
+    cdef Place first = PyBytes_AS_STRING(data)
+    cdef Place end = first + PyBytes_GET_SIZE(data)
+    cdef Place line = first + at
+    cdef Place clear = line  # up to here there is no CR
+    cdef Place start, here, last, stop, cr, value, name = NULL, text = NULL
+    cdef Py_ssize_t place, texts, length, size = 0
+    while line < end:
+        start, length, texts = line, 0, 0
+        while True:
+            stop = line if line[0] == 10 else <Place>memchr(line, 10, end - line)
+            last = end if stop == NULL else stop
+            if last > clear:  # many short lines share one search
+                clear = end if end - last < 4096 else last + 4096
+                if (cr := <Place>memchr(line, 13, clear - line)) != NULL:
+                    clear, stop = cr, cr if cr < last else stop
+            if stop == NULL:
+                return start - first, -1, b"", None, -1
+            here, line = line, stop + 1 + (stop[0] == 13 and stop[1] == 10)
+            if here == stop:
+                break
+            if (value := _value(here, stop, b"event", 5)) != NULL:
+                name, length = value, stop - value
+            elif (value := _value(here, stop, b"data", 4)) != NULL:
+                text, size, texts = value, stop - value, texts + 1
+        if start != stop and (passed is None or length < len(passed) or memcmp(name, <Place>passed, len(passed)) != 0):
+            payload = PyBytes_FromStringAndSize(text, size) if texts else None
+            if texts > 1:
+                payload = Splitter(line - start).feed(data[start - first:line - first])[0]
+            place = text - first if texts == 1 else -1
+            return start - first, line - first, PyBytes_FromStringAndSize(name, length), payload, place
+    return None
+
+
 ### Events that are not decoded ###
 
 
-cdef const char *_string(const char *at, const char *end) except? NULL:
+cdef Place _string(Place at, Place end) except? NULL:
     """Past the end of a JSON string that our own encoder would write like this, or NULL."""
-    cdef const char *start = at
+    cdef Place start = at
     cdef bint ascii = True
     if at == end or at[0] != 34:
         return NULL
@@ -158,7 +193,7 @@ cdef const char *_string(const char *at, const char *end) except? NULL:
     return at + 1
 
 
-cdef const char *_number(const char *at, const char *end) noexcept:
+cdef Place _number(Place at, Place end) noexcept:
     if at == end or at[0] < 49 or at[0] > 57:
         return NULL
     while at != end and at[0] >= 48 and at[0] <= 57:
@@ -179,7 +214,7 @@ cdef class Shape:
 
     cpdef list texts(self, list payloads, Py_ssize_t at):
         """The texts of the payloads from ``at`` on, up to the first that has another shape."""
-        cdef const char *text = NULL
+        cdef Place text = NULL
         cdef Py_ssize_t size, count = len(payloads)
         cdef list found = []
         while at < count:
@@ -190,11 +225,10 @@ cdef class Shape:
             at += 1
         return found
 
-    cdef Py_ssize_t _text(self, bytes payload, const char **text) except -1:
+    cdef Py_ssize_t _text(self, bytes payload, Place *text) except -1:
         """The size of the payload's text, quotes included; 0 if it has another shape."""
-        cdef const char *at = PyBytes_AS_STRING(payload)
-        cdef const char *end = at + PyBytes_GET_SIZE(payload)
-        cdef const char *start
+        cdef Place at = PyBytes_AS_STRING(payload)
+        cdef Place end = at + PyBytes_GET_SIZE(payload), start
         cdef Py_ssize_t i, size, found = 0, count = PyBytes_GET_SIZE(self._values)
         cdef char value
         cdef bytes part

@@ -7,13 +7,16 @@ specification; `_framing.pyx` is its fast twin, and a property test holds the tw
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 # A JSON string as our own encoder would write it: nothing is escaped but what must be, and that in the short form.
 # What needs \u (control characters, half a pair) is left to who decodes; so is what is no UTF-8.
 STRING: Final = rb'"[^"\\\x00-\x1f]*+(?:\\["\\bfnrt][^"\\\x00-\x1f]*+)*+"'
 NUMBER: Final = rb"[1-9][0-9]*+"
+# Two line ends, each of them LF, CRLF or CR, where CRLF never counts for two.
+BLANK_LINE: Final = re.compile(rb"\n\n|\n\r\n?|\r\n\n|\r\n\r\n?|\r\r\n?")
 LIMIT: Final = 64 << 20  # bytes of one event; an upstream that never ends one must not fill the memory
 
 
@@ -112,6 +115,44 @@ class Splitter:
 def frame(event: bytes, data: bytes) -> bytes:
     """One event; ``data`` must be one line (JSON is)."""
     return b"event: " + event + b"\ndata: " + data + b"\n\n"
+
+
+@lru_cache
+def _run_of(passed: bytes) -> Callable[[bytes, int], re.Match[bytes] | None]:
+    """Takes as many events of that name as follow in the form that nearly all have."""
+    return re.compile(rb"(?:event: %b[^\r\n]*+\ndata: [^\r\n]*+\n\n)++" % re.escape(passed)).match
+
+
+def following(data: bytes, at: int, passed: bytes | None) -> tuple[int, int, bytes, bytes | None, int] | None:
+    """The next event from ``at`` on, where a line begins; those whose name begins with ``passed`` are passed over.
+
+    Gives where it begins (behind blank lines) and ends (behind its own), its name and its data as a client reads them
+    (None: no data), and where that data begins if it is one line, else -1.  For an event that does not end, its end is
+    -1 and nothing is said of it.  None: only blank lines are left.
+    """
+    run = None if passed is None else _run_of(passed)
+    while True:
+        if run is not None and (found := run(data, at)):
+            at = found.end()
+        while at < len(data) and data[at] in b"\r\n":
+            at += 1
+        if at >= len(data):
+            return None
+        blank = BLANK_LINE.search(data, at)
+        if blank is None:
+            return at, -1, b"", None, -1
+        begin, at = at, blank.end()
+        name, texts, place, line_at = b"", [], -1, begin
+        for line in data[begin:at].splitlines(keepends=True):
+            field, colon, value = line.rstrip(b"\r\n").partition(b":")
+            if field == b"event":
+                name = value.removeprefix(b" ")
+            elif field == b"data":
+                texts.append(value.removeprefix(b" "))
+                place = line_at + len(field + colon) + value.startswith(b" ")
+            line_at += len(line)
+        if passed is None or not name.startswith(passed):
+            return begin, at, name, b"\n".join(texts) if texts else None, place if len(texts) == 1 else -1
 
 
 _MATCH: Final = {

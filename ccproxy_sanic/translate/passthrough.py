@@ -13,15 +13,14 @@ stand between any two of them; and how the input is cut changes nothing.  Differ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
 from ..errors import Broken, Garbled, ProxyError
-from ..sse import LIMIT, Splitter
+from ..sse import LIMIT, Splitter, following
 from ..wire import spans
 from ..wire.anthropic_reply import encode
 from ..wire.spans import Edit
-from .passthrough_events import EOL, fields, first_blank, last_blank, marked, unmarked, with_data, with_name
+from .passthrough_events import has_end, unmarked, with_data, with_name
 from .passthrough_faults import fault_in
 from .passthrough_message import (
     NOT_MESSAGE,
@@ -40,13 +39,15 @@ from .usage import Usage
 HEADLESS: Final = "The upstream's stream does not begin with message_start"
 _LEADING: Final = b"\xef\xbb\xbf \t\r\n"
 _UNNAMED: Final = (b"", b"message")  # "message" is what SSE calls an event without a name
-_ENDED: Final = (b"\n\n", b"\r\n\r\n")
 _NAME: Final = re.compile(rb"\w{1,100}")
 _DONE: Final = b"[DONE]"
 _NOTED: Final = frozenset({b"message_start", b"message_delta", b"message_stop", b"error"})
+_CONTENT: Final = b"content_block_"
 _CONTENTS: Final = frozenset({b"content_block_start", b"content_block_delta", b"content_block_stop"})
 _LATER: Final = _CONTENTS | {b"message_delta", b"message_stop"}
 _ENDS: Final = frozenset({b"message_stop", b"error"})
+
+Found = tuple[int, int, bytes, bytes | None, int]  # as ``sse.following`` gives it
 
 
 def to_message(body: bytes, model: str) -> Relayed:
@@ -78,10 +79,10 @@ class PassThrough:
     _sse = False
     _json = False  # what is held is plain JSON instead of SSE
     _size = 0  # bytes in _held
-    _lf: bytes | None = None  # the last event ended in CR: what an LF at the head of the next read becomes
+    _skip_lf = False  # an event that was left out ended in CR: an LF at the head of the next read belongs to it
     _named: bool | None = None  # whether events come with their names; None before the first
-    _trusted = False  # content flows in named events: what has no mark is not looked at any more
-    _flowing = False  # and nothing is held
+    _passed: bytes | None = None  # events called so are not looked at: content, as soon as it flows in named events
+    _flowing = False  # it does, and nothing is held
     fault: ProxyError | None = None
     started = False
     spoken = False  # the first content is out
@@ -102,25 +103,30 @@ class PassThrough:
 
     def feed(self, data: bytes) -> bytes:
         """Whole events for the client; b"" if there are none yet."""
-        # nearly every read: whole events, and none to be looked at (a call of unmarked costs a tenth)
-        if self._flowing and data.endswith(_ENDED) and data.rfind(b"message_") < 0 and data.rfind(b"error") < 0:
-            return data
-        out = self._take(data) if not self.done and self.fault is None else b""
-        self._flowing = self._trusted and not self._held and self._lf is None and not self.done and self.fault is None
-        return out
+        if not self._flowing:
+            return self._take(data)
+        found = following(data, 0, _CONTENT)
+        return data if found is None else self._events(data, found)  # nearly always the first
 
     def _take(self, data: bytes) -> bytes:
+        """A read that must be looked at closely."""
+        if self.done or self.fault is not None:
+            return b""
         if not self._sse:
             data = self._look(data)
         if not data:
             return b""
-        head = b""
-        if self._lf is not None:
-            if data[0] == 10:
-                head, data = self._lf, data[1:]
-            self._lf = None
-        data = self._whole(data)
-        return head + self._events(data) if data else head
+        if self._skip_lf:
+            self._skip_lf = False
+            data = data.removeprefix(b"\n")
+        if self._held:
+            if not has_end(self._held[-1][-1:] + data):
+                self._hold(data)
+                return b""
+            data = b"".join((*self._held, data))
+            self._held.clear()
+            self._size = 0
+        return self._events(data, following(data, 0, self._passed))
 
     def close(self) -> bytes:
         """The upstream's stream has ended."""
@@ -129,10 +135,9 @@ class PassThrough:
         rest = b"".join(self._held)
         if self._json:
             return self._plain(rest)
-        event = rest.lstrip(EOL)
-        out = rest[: len(rest) - len(event)] if self.started else b""
-        if _is_last(event):  # only its blank line is missing
-            out += self._events(event + b"\n\n")
+        rest += b"\n\n"  # which may be all that a last event lacks
+        found = following(rest, 0, None)
+        out = self._events(rest, found) if found is not None and _is_last(found) else b""
         if not self.done and self.fault is None:
             self.fault = Broken(TRUNCATED if self.started else SILENT)
         return out
@@ -145,7 +150,7 @@ class PassThrough:
             data = data.lstrip(_LEADING)
             if not data:
                 return b""
-            if data[:1] not in (b"{", b"["):
+            if data[0] not in b"{[":
                 self._sse = True
                 return data
             self._json = True
@@ -158,23 +163,6 @@ class PassThrough:
         if self._size > LIMIT:
             self._held.clear()
             self.fault = Garbled(TOO_LONG)
-
-    def _whole(self, data: bytes) -> bytes:
-        """What is held and ``data`` up to the last blank line; the rest is held."""
-        if not self._held:
-            at = len(data) if data.endswith(b"\n\n") else last_blank(data, 0, len(data))
-            whole = data[:at]
-        else:
-            at = last_blank(self._held[-1][-1:] + data, 0, len(data) + 1) - 1
-            if at <= 0:
-                self._hold(data)
-                return b""
-            whole = b"".join((*self._held, data[:at]))
-            self._held.clear()
-            self._size = 0
-        if at < len(data):
-            self._hold(data[at:])
-        return whole
 
     def _plain(self, body: bytes) -> bytes:
         """A server that answers JSON to a stream request."""
@@ -193,72 +181,75 @@ class PassThrough:
 
     # events that are looked at
 
-    def _events(self, data: bytes) -> bytes:
-        """Whole events."""
-        out: list[bytes] = []
-        at, shown = 0, b""
+    def _events(self, data: bytes, found: Found | None) -> bytes:
+        """What the client gets of ``data``, whose first event to be looked at is ``found``."""
+        out: list[bytes | memoryview] = []
+        at, stop = 0, len(data)  # what leaves as it is, beside what is in ``out`` already
         try:
-            for start, end in self._places(data):
-                event = data[start:end].lstrip(EOL)
-                shown = data[at : end - len(event)] if self.started else b""  # or blank lines too many
-                out.append(shown)
-                at = end
-                if event:
-                    shown = self._event(event)
-                    out.append(shown)
-                    if self.done:
-                        break
-            else:
-                rest = data[at:] if self.started else b""
-                out.append(rest)
-                if data[-1] == 13 and not self._held:
-                    self._lf = b"\n" if self.started and (rest or shown) else b""
+            while found is not None:
+                start, end = found[0], found[1]
+                if not self.started:
+                    at = start
+                if end < 0:
+                    stop = start
+                    self._hold(data[start:])
+                    break
+                event = self._event(data, found)
+                if event is not None:
+                    if at < start:
+                        out.append(data[at:start])
+                    out.append(event)
+                    at = end
+                if self.done:
+                    stop = end
+                    break
+                found = following(data, end, self._passed)
         except ProxyError as fault:
             self.fault = fault
+            stop = start
+        self._flowing = found is None and self._passed is not None and self.fault is None and not self._skip_lf
+        if not self.started:
+            return b""
+        if not out:
+            return data[at:stop]
+        out.append(memoryview(data)[at:stop])  # a whole stream in one read is copied once
         return b"".join(out)
 
-    def _places(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Where the events stand that are looked at: all, until content flows, then those with a mark (a read of 200
-        deltas with all that comes before and after them: an eighth of the time)."""
-        at, size = 0, len(data)
-        while not self._trusted and at < size:
-            end = first_blank(data, at)
-            yield at, end
-            at = end
-        if self._trusted:  # by that event
-            yield from marked(data, at)
-
-    def _event(self, event: bytes) -> bytes:
-        """One event as the client gets it.  Raises the fault that it is."""
-        name, payload = fields(event)
+    def _event(self, data: bytes, found: Found) -> bytes | None:
+        """What the client gets instead of this event; None: itself.  Raises the fault that it is."""
+        start, end, kind, payload, _ = found
         if payload is None:  # comments
-            return event if self.started else b""
-        kind = name
-        if name in _UNNAMED:
-            if self._named and unmarked(event):
-                return event
+            return None
+        unnamed = kind in _UNNAMED
+        if unnamed:
+            if self._named and unmarked(data[start:end]):
+                return None
             kind = self._kind(payload)
         if self._named is None and kind not in (b"", b"ping"):
-            self._named = name not in _UNNAMED
-        if kind == b"error":
-            raise fault_in(payload)
+            self._named = not unnamed
+        event = None
         if kind == b"message_start":
-            event = self._start(event, payload)
+            event = self._start(data, found, payload)
+            if not event:
+                return event
+        elif kind == b"error":
+            raise fault_in(payload)
         elif not self.started:
             if kind in _LATER:
                 raise Garbled(HEADLESS)
-            return b""
+            return None
         elif kind == b"message_delta":
             self._delta(read(payload))
         elif kind == b"message_stop":
             self.done = True
-            if event.endswith(b"\r") and b"\r\n" in event:
-                event += b"\n"  # the rest of a line end whose read was cut, and no read follows
+            if data[end - 1] == 13 and b"\r\n" in data[start:end]:
+                event = data[start:end] + b"\n"  # the rest of a line end whose read was cut, and no read follows
         elif not self.spoken and kind in _CONTENTS:
             self.spoken = True
-            self._trusted = self._named is True
-        if event and name in _UNNAMED and _NAME.fullmatch(kind) and (not self._named or kind in _NOTED):
-            return with_name(event, kind)
+            if self._named:
+                self._passed = _CONTENT
+        if unnamed and _NAME.fullmatch(kind) and (not self._named or kind in _NOTED):
+            return with_name(event or data[start:end], kind)
         return event
 
     def _kind(self, payload: bytes) -> bytes:
@@ -273,8 +264,9 @@ class PassThrough:
             raise
         return (text_of(said.get("type")) or ("error" if said.get("error") else "")).encode()
 
-    def _start(self, event: bytes, payload: bytes) -> bytes:
-        """``message_start``, with the name that the client asked for."""
+    def _start(self, data: bytes, found: Found, payload: bytes) -> bytes:
+        """``message_start``, with the name that the client asked for; b"" where it is left out."""
+        start, end, _, _, at = found
         message = read(payload).get("message")
         if not isinstance(message, dict):
             raise Garbled(UNREADABLE)
@@ -282,11 +274,13 @@ class PassThrough:
         self.upstream_id, self.upstream_model = text_of(message.get("id")), text_of(message.get("model"))
         count(self.usage, message.get("usage"))
         if self._opened:
+            self._skip_lf = end == len(data) and data.endswith(b"\r")
             return b""
-        place = spans.sole(payload, b"model") if self.upstream_model is not None else None
+        model = encode(self._model)
+        place = spans.sole(payload, b"model") if self.upstream_model is not None and at >= 0 else None
         if place is None:
-            return with_data(event, _renamed(payload, encode(self._model)))
-        return with_data(event, payload[: place.start] + encode(self._model) + payload[place.end :])
+            return with_data(data[start:end], _renamed(payload, model))
+        return data[start : at + place[0]] + model + data[at + place[1] : end]
 
     def _delta(self, said: dict[str, Any]) -> None:
         delta = said.get("delta")
@@ -295,9 +289,9 @@ class PassThrough:
         count(self.usage, said.get("usage"))
 
 
-def _is_last(event: bytes) -> bool:
-    """Whether this is a whole ``message_stop`` or ``error`` that only lacks its blank line."""
-    name, payload = fields(event)
+def _is_last(found: Found) -> bool:
+    """Whether this is a ``message_stop`` or an ``error``."""
+    name, payload = found[2:4]
     try:
         said = read(payload or b"")
     except Garbled:

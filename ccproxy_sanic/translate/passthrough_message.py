@@ -23,7 +23,7 @@ NOT_MESSAGE: Final = "The upstream's answer is not a Message"
 UNREADABLE: Final = "The upstream's stream has an event that cannot be read"
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-_COUNTS: Final = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+_COUNTS: Final = frozenset({"input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens"})
 _NO_USAGE: Final = {"input_tokens": 0, "output_tokens": 0}  # the SDKs fail without any (claude-code.md 5)
 _ENDING: Final = ("stop_reason", "stop_sequence", "stop_details")  # members that message_delta brings
 _BESIDE: Final = ("context_management",)  # and those that stand beside its delta
@@ -76,6 +76,7 @@ class _Seen(msgspec.Struct):
     error: Any = None
 
 
+_any: Final = msgspec.json.Decoder().decode
 _seen: Final = msgspec.json.Decoder(_Seen).decode
 
 
@@ -85,13 +86,14 @@ def count(usage: Usage, said: object) -> None:
     if not isinstance(said, dict):
         return
     usage.known = True
-    for name in _COUNTS:
-        if counted := _counted(said.get(name)):
-            setattr(usage, name, counted)
-    details = said.get("output_tokens_details")
-    if isinstance(details, dict):
-        usage.thinking_tokens = _counted(details.get("thinking_tokens")) or usage.thinking_tokens
-    usage.service_tier = text_of(said.get("service_tier")) or usage.service_tier
+    for name, value in said.items():  # half of them are missing mostly: to ask for each takes longer
+        if type(value) is int:
+            if value > 0 and name in _COUNTS:
+                setattr(usage, name, value)
+        elif name == "service_tier":
+            usage.service_tier = text_of(value) or usage.service_tier
+        elif name == "output_tokens_details" and isinstance(value, dict):
+            usage.thinking_tokens = _counted(value.get("thinking_tokens")) or usage.thinking_tokens
 
 
 def _counted(value: object) -> int:
@@ -105,7 +107,7 @@ def text_of(value: object) -> str | None:
 def read(payload: bytes) -> dict[str, Any]:
     """A JSON object; lone surrogates are replaced.  Raises Garbled."""
     try:
-        value = msgspec.json.decode(payload)
+        value = _any(payload)
     except DECODE_ERRORS:
         mended, lone = replace_lone_surrogates(payload)
         if lone:
@@ -127,7 +129,7 @@ def whole(text: bytes, model: str) -> Relayed:
         if place is None:
             message = spans.replaced(text, "model", encode(model))
         else:
-            message = text[: place.start] + encode(model) + text[place.end :]
+            message = text[: place[0]] + encode(model) + text[place[1] :]
     except (*DECODE_ERRORS, ValueError):
         mended, lone = replace_lone_surrogates(text)
         if lone:

@@ -22,7 +22,6 @@ _scanner: Final = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
 
 # From the end of one value to the start of the next, in one match: two took a quarter longer.
 _KEY: Final = re.compile(rb'[ \t\r\n]*+[{,][ \t\r\n]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
-_PLAIN_VALUE: Final = re.compile(rb'[ \t\r\n]*+:[ \t\r\n]*+("[^"\\]*+")')
 _BACKSLASH: Final = ord("\\")
 _CLOSE: Final = re.compile(rb"[ \t\r\n]*+\}")
 _ITEM: Final = re.compile(rb"[ \t\r\n]*+[\[,][ \t\r\n]*+")
@@ -75,8 +74,8 @@ def items(text: bytes) -> list[Span]:
     return found
 
 
-def sole(text: bytes, key: bytes) -> Span | None:
-    """The place of the plain string that is the value of ``key``, if no other member, however deep, has such a key.
+def sole(text: bytes, key: bytes) -> tuple[int, int] | None:
+    """Where the plain string stands that is the value of ``key``, if no other member, however deep, has such a key.
 
     A tenth of the time of :func:`members`, for a ``text`` that is known to be JSON and a key of letters: where nothing
     is spelt with \\u, a key is spelt in one way, and of a quote inside a string only the backslash before it could be
@@ -84,15 +83,21 @@ def sole(text: bytes, key: bytes) -> Span | None:
     """
     quoted = b'"%b"' % key
     at = text.find(quoted)
-    if at <= 0 or text[at - 1] == _BACKSLASH or text.find(quoted, at + 1) >= 0 or b"\\u" in text:
+    if at <= 0 or text.rfind(quoted) != at:
         return None
-    match = _PLAIN_VALUE.match(text, at + len(quoted))
-    return Span(match.start(1), match.end(1)) if match and _is_utf8(text) else None
+    behind = at + len(quoted)
+    start = text.find(b'"', behind)
+    if start < 0 or text[behind:start].strip() != b":":
+        return None
+    end = text.find(b'"', start + 1) + 1
+    if text.find(_BACKSLASH) >= 0 and (text[at - 1] == _BACKSLASH or b"\\" in text[start:end] or b"\\u" in text):
+        return None
+    return (start, end) if text.isascii() or _is_utf8(text) else None
 
 
 def _is_utf8(text: bytes) -> bool:
     try:
-        return text.isascii() or bool(text.decode())
+        return bool(text.decode())
     except UnicodeDecodeError:
         return False
 

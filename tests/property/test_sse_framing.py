@@ -129,3 +129,68 @@ def test_the_twins_recognise_the_same(shape: tuple[Any, int, bytes, bytes], data
     ours, theirs = _framing_py.Shape(parts, marks), _native.Shape(parts, marks)
     for at in range(len(payloads) + 1):
         assert ours.texts(payloads, at) == theirs.texts(payloads, at)
+
+
+# The next event: fields in all forms and line ends, and a stretch as it is, so that runs of usual events occur.
+lines = st.sampled_from(
+    [
+        *(
+            b"event: a",
+            b"event: ab",
+            b"event:a",
+            b"event",
+            b"event: ",
+            b"event: b",
+            b"events: a",
+            b"data: {}",
+            b"data:",
+        ),
+        *(b"data", b"data:  x", b"datas", b": c", b"id: a", b"", b"\xff\x00", b"x" * 5000, b" data: 1"),
+    ]
+)
+ends = st.sampled_from([b"\n", b"\n", b"\n", b"\r\n", b"\r"])
+usual = st.lists(st.sampled_from([b"event: a\ndata: 1\n\n", b"event: abc\r\ndata: 2\r\n\r\n"]), max_size=4).map(
+    b"".join
+)
+written = st.lists(st.tuples(lines, ends).map(b"".join) | usual, max_size=14).map(b"".join) | bodies
+called = st.sampled_from([None, b"a", b"ab", b"", b"event"])
+Found = tuple[int, int, bytes, bytes | None, int]
+
+
+def all_following(twin: Any, data: bytes, passed: bytes | None) -> list[Found]:
+    found, at = [], 0
+    while (one := twin.following(data, at, passed)) is not None:
+        found.append(one)
+        at = one[1]
+        if at < 0:
+            break
+    return found
+
+
+@pytest.mark.skipif(_native is None, reason="the Cython twin is not built here")
+@given(written, called)
+def test_the_twins_find_the_same(data: bytes, passed: bytes | None) -> None:
+    assert all_following(_framing_py, data, passed) == all_following(_native, data, passed)
+    for at in range(min(len(data), 60)):
+        assert _framing_py.following(data, at, passed) == _native.following(data, at, passed)
+
+
+@given(written, called)
+def test_what_follows_is_what_was_split(data: bytes, passed: bytes | None) -> None:
+    """The whole of a stream against the splitter, and every event against the lines that it is made of."""
+    found = all_following(_framing_py, data, None)
+    payloads = [payload for _, end, _, payload, _ in found if end >= 0 and payload is not None]
+    assert payloads == _framing_py.Splitter().feed(data)
+    whole = b"".join(data[begin:end] if end >= 0 else data[begin:] for begin, end, *_ in found)
+    assert whole == b"".join(data[a:b].lstrip(b"\r\n") for a, b in itertools.pairwise(edges_of(found, len(data))))
+    for begin, _, _, payload, place in found:
+        assert place < 0 or data[place : place + len(payload or b"")] == payload
+        assert data[begin] not in b"\r\n"
+    if passed is not None:
+        kept = [one for one in found if one[1] < 0 or not one[2].startswith(passed)]
+        assert all_following(_framing_py, data, passed) == kept
+
+
+def edges_of(found: list[Found], size: int) -> list[int]:
+    """Where the stretches end that hold an event each, with the blank lines before it."""
+    return [0, *(end if end >= 0 else size for _, end, *_ in found)]

@@ -117,6 +117,24 @@ def test_an_event_that_ends_in_cr_leaves_at_once_and_its_lf_later() -> None:
     assert machine.feed(delta[9:]) == delta
 
 
+def test_blank_lines_too_many_leave_with_their_read() -> None:
+    machine = PassThrough(ASKED)
+    machine.feed(stream(ANSWER[:2]))
+    for more in (b"\n", b"\r\n", b"\r", b"\n\n"):
+        assert machine.feed(more) == more
+        assert machine.feed(more + event(TEXT[1]) + more) == more + event(TEXT[1]) + more
+
+
+def test_the_lf_of_a_message_start_that_is_left_out_is_left_out_too() -> None:
+    start, block = stream([START], eol=b"\r\n"), stream([TEXT[0]], eol=b"\r\n")
+    machine = PassThrough(ASKED, opened=True)
+    assert machine.feed(start[:-1]) == b""
+    assert machine.feed(start[-1:] + block) == block
+    assert machine.feed(start[:-1]) == b""  # another one, while content flows
+    assert machine.feed(b"\n\n") == b"\n"
+    assert machine.feed(block) == block
+
+
 def test_what_stands_before_message_start_is_left_out_so_that_an_error_can_be_a_status() -> None:
     early = b"\xef\xbb\xbf\r\n: OPENROUTER PROCESSING\n\n" + PING + b'event: later\ndata: {"type":"later"}\n\n\n'
     machine = PassThrough(ASKED)
@@ -157,6 +175,12 @@ def test_message_start_is_left_out_where_another_upstreams_has_left() -> None:
         json.dumps({**START["message"], "content": [{"type": "text", "text": "x"}]}).encode(), opened=True
     )
     assert grammar.parse(out)[0]["type"] == "content_block_start"
+
+
+def test_a_nameless_event_before_message_start_is_left_out_of_a_named_stream_too() -> None:
+    machine = PassThrough(ASKED)
+    assert machine.feed(b'event: later\ndata: {"type":"later"}\n\ndata: {"type":"other"}\n\n') == b""
+    assert machine.feed(stream()) == renamed(stream())
 
 
 @pytest.mark.parametrize("late", [*TEXT, END, STOP])

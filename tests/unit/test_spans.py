@@ -109,4 +109,4 @@ def test_edits_leave_every_other_byte() -> None:
 )
 def test_a_value_is_the_sole_one_of_its_key(text: bytes, value: bytes | None) -> None:
     place = spans.sole(text, b"model")
-    assert (place and text[place.start : place.end]) == value
+    assert (place and text[slice(*place)]) == value

@@ -7,7 +7,6 @@ Rule: what is the same for all answers is written once, as bytes; an answer only
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from time import perf_counter
 from typing import Any, Final
 
 from ccproxy_sanic.auth import host_name
@@ -63,20 +62,14 @@ class Guards:
 
     # -- what an answer says
 
-    def lines(self, http: Any, request_id: str) -> tuple[bytes, bytes]:
-        """The last header of an answer on ``http`` (Sanic's stream), with the lines of all the others in its value: one
-        line to format for Sanic, not six.  The time is that from the end of the request's head."""
-        began = http.perft0
+    def more(self, http: Any) -> bytes:
+        """Behind an answer's last header on ``http`` (Sanic's stream): all these lines, after the end of that one."""
         more = self._fixed
         if self._hsts and http.request.scheme == "https":
             more += self._hsts
         if self.cors:
             more += self._vary + self._for_page(http.request.headers.get("origin"))
-        return b"x-request-id", b"%b\r\nx-response-time-ms: %.2f%b" % (
-            request_id.encode("ascii"),
-            0.0 if began is None else (perf_counter() - began) * 1e3,
-            more,
-        )
+        return more
 
     def _for_page(self, origin: str | None) -> bytes:
         if origin is None or origin not in self.welcome:

@@ -9,28 +9,38 @@ a write, never before it: who is interrupted while the client takes nothing has 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
-from time import monotonic
-from typing import Any, Final, cast
+from time import monotonic, perf_counter
+from typing import Any, Final, Protocol
 
 from sanic import Request
 from sanic.helpers import STATUS_CODES
 from sanic.http import Http, Stage
 from sanic.response import HTTPResponse
 
-from ccproxy_sanic.context import RequestContext
+from ccproxy_sanic.context import RequestContext, lines_of
 from ccproxy_sanic.errors import ProxyError, as_event, as_response
 from ccproxy_sanic.pump import Pump
 
+HANDLER, IDLE, RESPONSE = Stage.HANDLER, Stage.IDLE, Stage.RESPONSE  # Python 3.11 takes 0.1 us to look one up
 CHUNKED: Final = b"transfer-encoding: chunked"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 JSON: Final = "application/json"
-EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
-STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+JSON_LINES: Final = b"content-type: application/json\r\n"
+STREAM_LINES: Final = (
+    b"cache-control: no-cache\r\nx-accel-buffering: no\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
+)
+NO_HEADERS: Final[Mapping[str, str]] = {}
 STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b\r\n" % (status, STATUS_CODES.get(status, b"UNKNOWN")) for status in range(200, 600)
 }
+# What follows the id in the value of an answer's last header, x-request-id: the time from the end of the request's head
+# on, in ms, and the lines of all answers (guards.py).  One line to format for Sanic, not six.
+LAST: Final = b"%b\r\nx-response-time-ms: %.2f%b"
+OPENING: Final = b"%brequest-id: %b\r\n%b%b\r\nconnection: %b\r\nx-request-id: " + LAST + b"\r\n\r\n"
+LARGE: Final = 16 << 10  # bytes of a body that is sooner written beside its head than joined to it (25 kB: 0.95 x)
 WRITE_STALL: Final = 120.0  # seconds a client may leave our writes unread
 
 
@@ -52,12 +62,14 @@ class Head(HTTPResponse):
 
     @property
     def processed_headers(self) -> list[tuple[bytes, bytes]]:  # type: ignore[override]  # Sanic only walks through it
-        headers, http = self.headers, cast(Any, self.stream)
+        http: Any = self.stream
+        headers = self.headers
         lines = [
             (name.encode("ascii"), str(value).encode("utf-8", "surrogateescape")) for name, value in headers.items()
         ]
-        lines.append(http.protocol.app.ctx.guards.lines(http, headers["request-id"]))
-        return lines
+        taken = 0.0 if http.perft0 is None else perf_counter() - http.perft0
+        last = headers["request-id"].encode("ascii"), taken * 1e3, http.protocol.app.ctx.guards.more(http)
+        return [*lines, (b"x-request-id", LAST % last)]
 
 
 def is_writable(protocol: Any) -> bool:
@@ -78,106 +90,123 @@ def write(protocol: Any, block: bytes) -> bool:
 def connect(request: Request, response: HTTPResponse) -> Any:
     """Sanic's stream, which ``response`` now answers.  Sanic's own ``request.respond`` also looks for middleware."""
     http: Any = request.stream
-    http.respond(response)
+    if http.stage is HANDLER and http.response is None:
+        http.response, response.stream = response, http  # all that `respond` does then, in a third of the time
+    else:
+        http.respond(response)
     request.responded = True
     return http
 
 
-class Direct(Head):
+class Direct(HTTPResponse):
     """The answer to a POST, written without Sanic, whose walk over the headers is a tenth of what a small answer
-    costs."""
+    costs.  ``lines`` are the headers that not every answer has, as bytes, each with its end."""
 
-    __slots__ = ()
+    __slots__ = ("lines", "request_id")
 
-    def _said(self) -> bytes:
-        """Status line and headers, each with its end."""
-        lines = [f"{name}: {value}\r\n" for name, value in self.headers.items()]
-        return STATUS_LINES[self.status] + "".join(lines).encode("utf-8", "surrogateescape")
+    def __init__(self, status: int, request_id: str, lines: bytes, body: bytes | None = None) -> None:
+        self.stream = None
+        self.status, self.request_id, self.lines, self.body = status, request_id, lines, body
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.status} {self.request_id}>"
+
+    @property
+    def headers(self) -> dict[str, str]:  # type: ignore[override]  # only records of failures ask for them
+        lines = self.lines.decode("utf-8", "surrogateescape").split("\r\n")[:-1]
+        return {"request-id": self.request_id, **dict(line.split(": ", 1) for line in lines)}
 
     def opening(self, framing: bytes) -> bytes:
         """The head, up to the empty line; ``framing`` is the header that tells where the body ends."""
-        http = cast(Any, self.stream)
-        return b"%b%b\r\nconnection: %b\r\n%b: %b\r\n\r\n" % (
-            self._said(),
+        http: Any = self.stream
+        name = self.request_id.encode("ascii")
+        return OPENING % (
+            STATUS_LINES[self.status],
+            name,
+            self.lines,
             framing,
             b"keep-alive" if http.keep_alive else b"close",
-            *http.protocol.app.ctx.guards.lines(http, self.headers["request-id"]),
+            name,
+            (perf_counter() - http.perft0) * 1e3,
+            http.protocol.app.ctx.guards.more(http),
         )
 
 
 class Whole(Direct):
-    """One whose body is known when it begins, in one block."""
+    """One whose body is known when it begins, in one write."""
 
     __slots__ = ()
 
+    def put(self) -> None:
+        """Write it: for whoever knows that this needs no waiting."""
+        http: Any = self.stream
+        protocol, (head, body) = http.protocol, self._parts()
+        if len(body) < LARGE:
+            protocol.transport.write(head + body)
+        else:
+            protocol.transport.write(head)  # not writelines, as in upstream/h1_connection.py
+            protocol.transport.write(body)
+        protocol._time = monotonic()  # as in `write`
+        http.response_func, http.stage = None, IDLE  # what Sanic itself does when a whole answer is out
+
     async def send(self, data: Any = None, end_stream: bool | None = None) -> None:
-        http, body = cast(Any, self.stream), cast(bytes, self.body)
+        http: Any = self.stream
         if http.response_func is None:  # Sanic sends once more what a handler has sent
             return
-        block = self.opening(b"content-length: %d" % len(body)) + body
-        if not write(http.protocol, block):
-            await http.protocol.send(block)
-        http.response_func, http.stage = None, Stage.IDLE  # what Sanic itself does when a whole answer is out
+        if is_writable(http.protocol):
+            self.put()
+            return
+        await http.protocol.send(b"".join(self._parts()))
+        http.response_func, http.stage = None, IDLE
+
+    def _parts(self) -> tuple[bytes, bytes]:
+        body = self.body or b""
+        return self.opening(b"content-length: %d" % len(body)), body
 
 
-class Ready(Whole):
-    """One whose ``lines`` are rendered already, each with its end."""
+class Terms(Protocol):
+    """What the settings say of an answer, in seconds (settings.py)."""
 
-    __slots__ = ("_lines",)
-
-    def __init__(self, request_id: str, lines: bytes, body: bytes) -> None:
-        super().__init__(200, {"request-id": request_id}, JSON, body)
-        self._lines = lines
-
-    def _said(self) -> bytes:
-        request_id = self.headers["request-id"].encode("ascii")
-        return b"%brequest-id: %b\r\ncontent-type: application/json\r\n%b" % (
-            STATUS_LINES[200],
-            request_id,
-            self._lines,
-        )
+    @property
+    def ping_after(self) -> float: ...
+    @property
+    def ping_every(self) -> float: ...
+    @property
+    def stream_timeout(self) -> float: ...
 
 
 class Client(Pump):
     """One client and its answer.
 
     ``ping_after`` seconds of silence commit a stream with a ping, every ``ping_every`` seconds of silence another
-    follows. ``on_spoken`` is called once, when the first content leaves.
+    follows.  Until ``deadline``, on the loop's clock, may it take: another one, when the first content has left.
     """
 
     __slots__ = (
         "_busy",
         "_clock",
         "_ended",
-        "_on_spoken",
-        "_ping_after",
-        "_ping_every",
         "_request",
+        "_terms",
         "_wire",
         "_wrote_at",
         "committed",
         "ctx",
+        "cut",
+        "deadline",
         "headers",
         "status",
     )
 
-    def __init__(
-        self,
-        request: Request,
-        ctx: RequestContext,
-        clock: Callable[[], float],
-        *,
-        ping_after: float,
-        ping_every: float,
-        on_spoken: Callable[[], None] = lambda: None,
-    ) -> None:
-        super().__init__(ctx.started)
-        self.ctx, self._request, self._clock = ctx, request, clock
-        self._ping_after, self._ping_every, self._on_spoken = ping_after, ping_every, on_spoken
+    def __init__(self, request: Request, ctx: RequestContext, clock: Callable[[], float], terms: Terms) -> None:
+        started = self._wrote_at = ctx.started
+        Pump.__init__(self, started)
+        self.ctx, self._request, self._clock, self._terms = ctx, request, clock, terms
+        self.deadline = ctx.deadline
+        self.cut: ProxyError | None = None  # what it was ended with
         self.headers: dict[str, str] = {}  # sent with whatever answer it becomes
         self.committed = self._busy = self._ended = False
         self.status = 0
-        self._wrote_at = ctx.started
         self._wire: Any = None  # Sanic's protocol of the client's connection, once the head is out
 
     def __repr__(self) -> str:
@@ -186,21 +215,32 @@ class Client(Pump):
 
     # -- whole answers
 
-    async def reply(self, status: int, headers: Mapping[str, str], body: bytes, content_type: str = JSON) -> None:
-        """Send a whole answer: the one place where ``request-id`` and ``server-timing`` are put on."""
-        told = self._standing({})
-        if headers:
-            told.update(headers)
-        await self._whole(Whole(status, told, content_type, body))
+    async def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Send a whole answer, which is JSON."""
+        lines = self._lines(headers) + JSON_LINES
+        if self._free:
+            self._begun(status, lines, body).put()
+        else:
+            await self._later(status, lines, body)
 
-    async def _whole(self, response: Whole) -> None:
-        if self._full:
-            await self._room()
+    async def _later(self, status: int, lines: bytes, body: bytes) -> None:
+        await self._room()
+        await self._begun(status, lines, body).send()
+
+    def _begun(self, status: int, lines: bytes, body: bytes) -> Whole:
+        """A whole answer that is to be written now."""
+        ctx = self.ctx
         self.committed = self._ended = True
-        self.status, self._wrote_at = response.status, self._clock()
-        self.ctx.bytes_out += len(cast(bytes, response.body))
+        self.status, self._wrote_at = status, self._clock()
+        ctx.bytes_out += len(body)
+        response = Whole(status, ctx.request_id, lines, body)
         connect(self._request, response)
-        await response.send()
+        return response
+
+    @property
+    def _free(self) -> bool:
+        http: Any = self._request.stream
+        return is_writable(http.protocol)
 
     @property
     def _full(self) -> bool:
@@ -219,16 +259,15 @@ class Client(Pump):
         finally:
             self._busy = False
 
-    def _standing(self, told: dict[str, str]) -> dict[str, str]:
-        """``told``, with what every answer says."""
+    def _lines(self, more: Mapping[str, str] = NO_HEADERS) -> bytes:
+        """What every answer says of its request, and ``more``."""
         ctx = self.ctx
-        if ctx.upstream_headers:
-            told.update(ctx.upstream_headers)
-        told["request-id"], told["server-timing"] = ctx.request_id, ctx.server_timing()
-        ctx.account(told)
-        if self.headers:
-            told.update(self.headers)
-        return told
+        outline = None if more or self.headers else ctx.outline()
+        if outline is None:
+            outline = lines_of({**ctx.account(dict(ctx.upstream_headers)), **self.headers, **more})
+        elif ctx.upstream_headers:
+            outline = lines_of(ctx.upstream_headers) + outline
+        return ctx.timing() + outline
 
     # -- streams
 
@@ -238,9 +277,9 @@ class Client(Pump):
         if self.committed:
             return chunk
         self.committed, self.status = True, 200
-        response = Direct(200, self._standing({**STREAM_HEADERS}), EVENT_STREAM)
+        response = Direct(200, self.ctx.request_id, self._lines() + STREAM_LINES)
         http = connect(self._request, response)
-        http.response_func, http.stage = http.http1_response_chunked, Stage.RESPONSE
+        http.response_func, http.stage = http.http1_response_chunked, RESPONSE
         self._wire = http.protocol
         return response.opening(CHUNKED) + chunk
 
@@ -259,7 +298,11 @@ class Client(Pump):
         if self._ended:
             return
         if not self.committed:
-            await self._whole(Whole(200, self._standing({**STREAM_HEADERS}), EVENT_STREAM, data))
+            lines = self._lines() + STREAM_LINES
+            if self._free:
+                self._begun(200, lines, data).put()
+            else:
+                await self._later(200, lines, data)
             return
         if self._full:
             await self._room()
@@ -269,7 +312,7 @@ class Client(Pump):
         if not write(self._wire, block):
             await self._wire.send(block)
         http: Any = self._request.stream
-        http.response_func, http.stage = None, Stage.IDLE
+        http.response_func, http.stage = None, IDLE
 
     async def fail(self, fault: ProxyError) -> None:
         """Say ``fault`` in the form that is still possible: an HTTP answer, else an ``error`` event and the end."""
@@ -310,8 +353,9 @@ class Client(Pump):
 
     def speak(self) -> None:
         self.spoken = True
-        self.ctx.first_content_s = self._clock() - self.ctx.started
-        self._on_spoken()
+        started = self.ctx.started
+        self.ctx.first_content_s = self._clock() - started
+        self.deadline = started + self._terms.stream_timeout
 
     # -- what the ticker calls: synchronous, never waiting
 
@@ -321,22 +365,13 @@ class Client(Pump):
             if now - self._wrote_at >= WRITE_STALL:
                 self.abort()
             return
-        if self._ended:
+        if self._ended or self.end_the_late(now) or not (self.committed or self.ctx.stream):
             return
-        if self.end_the_late(now):
-            return
-        if not self.committed:
-            if self.ctx.stream and now - self._wrote_at >= self._ping_after:
-                self.commit_now()
-        elif now - self._wrote_at >= self._ping_every:
+        if now - self._wrote_at >= (self._terms.ping_every if self.committed else self._terms.ping_after):
             self.ping_now()
 
-    def commit_now(self) -> None:
-        """Send status line, headers and a ping without waiting."""
-        self.ping_now()
-
     def ping_now(self) -> None:
-        """Send a ping without waiting; skipped while writing is paused or the body has ended."""
+        """Send a ping without waiting, with the head before the first; skipped while paused, or after the end."""
         http: Any = self._request.stream
         if self._busy or self._ended or http is None or not is_writable(http.protocol):
             return
@@ -344,13 +379,19 @@ class Client(Pump):
         self._wrote_at = self._clock()
         self.ctx.bytes_out += len(PING)
 
+    def end_with(self, fault: ProxyError) -> None:
+        """Have whoever answers say ``fault``, wherever it waits."""
+        self.cut = fault
+        self.task.cancel()
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """That of the client's connection, in which it is answered."""
+        http: Any = self._request.stream
+        return http.protocol._task  # type: ignore[no-any-return]
+
     def abort(self) -> None:
         """Break the connection: the only way to end a chunked body visibly unfinished."""
         self._ended = True
         if self._request.transport is not None:
             self._request.transport.abort()  # type: ignore[attr-defined]
-
-    @property
-    def gone(self) -> bool:
-        """Whether the client has closed its side."""
-        return self._request.conn_info is not None and self._request.conn_info.lost

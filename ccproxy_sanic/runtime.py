@@ -39,7 +39,7 @@ from ccproxy_sanic.auth import ANONYMOUS, Token, identify
 from ccproxy_sanic.caching.wiring import Caching
 from ccproxy_sanic.context import Caller, Tracer
 from ccproxy_sanic.crew.crew import Crew, carrier_key
-from ccproxy_sanic.errors import Draining, ProxyError, TimedOut
+from ccproxy_sanic.errors import Draining, TimedOut
 from ccproxy_sanic.fleet import Fleet, fleet_of, limits_of
 from ccproxy_sanic.frames import Place, alone
 from ccproxy_sanic.guards import Guards
@@ -49,6 +49,7 @@ from ccproxy_sanic.ops.error_records import ErrorRecords
 from ccproxy_sanic.ops.logging import LogWriter
 from ccproxy_sanic.pipeline import House
 from ccproxy_sanic.pipeline.retry import RetryRules
+from ccproxy_sanic.relay import Client
 from ccproxy_sanic.settings import Settings
 from ccproxy_sanic.settings_network import Reach
 from ccproxy_sanic.sharing.running import SharedStreams
@@ -77,23 +78,6 @@ class Quiet(msgspec.Struct, frozen=True):
     busy_connections: int
 
 
-class Activity:
-    """One request under way: its task, its deadline on the loop's clock, and the fault that it was ended with."""
-
-    __slots__ = ("cut", "deadline", "task")
-
-    def __init__(self, task: asyncio.Task[Any], deadline: float) -> None:
-        self.task, self.deadline = task, deadline
-        self.cut: ProxyError | None = None
-
-    def until(self, deadline: float) -> None:
-        self.deadline = deadline
-
-    def end_with(self, fault: ProxyError) -> None:
-        self.cut = fault
-        self.task.cancel()
-
-
 class Runtime:
     """Made without a loop; everything that needs one is made by :meth:`start`."""
 
@@ -105,7 +89,7 @@ class Runtime:
         self.crew = Crew(settings, self.place, self.spawn)
         self.ready = self.draining = self.fatal = False
         self.on_fatal: Callable[[], object] = lambda: None
-        self.active: set[Activity] = set()
+        self.active: set[Client] = set()
         self._idle = asyncio.Event()
         self.hop = self.place.derived(b"hop").hex()[:16]
         self.tokens = tuple(Token(token.name, token.token.reveal()) for token in settings.auth_tokens)
@@ -233,8 +217,8 @@ class Runtime:
         self.caching.end()
         self.house.streams.close()
         await self._until_idle(self.settings.grace)
-        for activity in list(self.active):
-            activity.end_with(Draining("the proxy is restarting", retry_after=1))
+        for client in list(self.active):
+            client.end_with(Draining("the proxy is restarting", retry_after=1))
         await self._until_idle(CUT_WAIT)
 
     async def _until_idle(self, seconds: float) -> None:
@@ -287,27 +271,18 @@ class Runtime:
         """Who is calling.  Raises Unauthenticated, Forbidden."""
         return identify(headers, self.tokens, open_to_all=self.settings.open, welcome=self.guards.welcome)
 
-    def enter(self, deadline: float) -> Activity:
-        """Note that the running task serves a request, which may take until ``deadline``.
-
-        The ticker looks who is late: a timer for each request would cost as much as asking an actor.
-        """
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a request is served by a task")
-        activity = Activity(task, deadline)
-        self.active.add(activity)
-        return activity
-
-    def leave(self, activity: Activity) -> None:
-        self.active.discard(activity)
+    def leave(self, client: Client) -> None:
+        """Its request is over."""
+        self.watch.clients.discard(client)
+        self.active.discard(client)
         if not self.active:
             self._idle.set()
 
     def _end_the_late(self, now: float) -> None:
-        for activity in list(self.active):
-            if now >= activity.deadline and activity.cut is None:
-                activity.end_with(TimedOut("the request took longer than this proxy allows"))
+        """The ticker looks who is late: a timer for each request would cost as much as asking an actor."""
+        for client in list(self.active):
+            if now >= client.deadline and client.cut is None:
+                client.end_with(TimedOut("the request took longer than this proxy allows"))
         self.house.streams.look(now)
 
     # -- what is to be seen

@@ -7,8 +7,7 @@ so that no stream needs a timer of its own (ARCHITECTURE.md 1.7, 1.8).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 from ccproxy_sanic.relay import Client
@@ -17,7 +16,7 @@ INTERVAL: Final = 1.0
 
 
 class Watch:
-    """All clients that are being answered by a stream, and the task that looks at them."""
+    """All clients that are being answered by a stream, or told of a fault, and the task that looks at them."""
 
     def __init__(self, clock: Callable[[], float], also: Callable[[float], None] = lambda now: None) -> None:
         self.clients: set[Client] = set()
@@ -27,15 +26,6 @@ class Watch:
 
     def __repr__(self) -> str:
         return f"<Watch {len(self.clients)} clients, lag {self.lag * 1e3:.1f} ms>"
-
-    @contextmanager
-    def over(self, client: Client) -> Iterator[Client]:
-        """Look after ``client`` while the block runs."""
-        self.clients.add(client)
-        try:
-            yield client
-        finally:
-            self.clients.discard(client)
 
     def tick(self, now: float) -> None:
         """One look at everybody."""

@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ccproxy_sanic.context import RequestContext, new_id
-from ccproxy_sanic.relay import Ready
+from ccproxy_sanic.context import RequestContext, lines_of, new_id
+from ccproxy_sanic.relay import JSON_LINES, Whole
 
 MOST: Final = 1_000  # requests
 LARGEST: Final = 16 << 10  # bytes of one, head and body: a larger one costs enough to be read that this would not show
@@ -61,7 +61,7 @@ class Known:
     def statistics(self) -> KnownStatistics:
         return KnownStatistics(len(self._seen), self._most, self._asked, self._hits)
 
-    def find(self, head: bytes, body: bytes) -> tuple[Any, Ready] | None:
+    def find(self, head: bytes, body: bytes) -> tuple[Any, Whole] | None:
         """What is to be told of the request, and its answer."""
         if not self._seen or len(body) > LARGEST:
             return None
@@ -79,7 +79,7 @@ class Known:
         event = known.__copy__()  # a quarter of the time of a new one; every struct of msgspec has it
         event.request_id = request_id
         event.duration_s = self._timer() - began
-        return event, Ready(request_id, lines % int(now - kept.stored_at), kept.value.message)
+        return event, Whole(200, request_id, lines % int(now - kept.stored_at), kept.value.message)
 
     def note(self, head: bytes, body: bytes, ctx: RequestContext) -> None:
         """``ctx`` is of a request that was answered with what is kept, and has come to its end."""
@@ -99,7 +99,7 @@ class Known:
 
 def _lines(ctx: RequestContext) -> bytes:
     """The lines of a hit's answer, with a place for its age."""
-    told = ctx.account({"server-timing": ctx.server_timing()})
+    told = ctx.account({})
     del told["x-ccproxy-cache"]
-    lines = b"".join(f"{name}: {value}\r\n".encode() for name, value in told.items())
-    return lines.replace(b"%", b"%%") + b"x-ccproxy-cache: hit; age=%d\r\n"
+    lines = (ctx.timing() + lines_of(told)).replace(b"%", b"%%")
+    return lines + b"x-ccproxy-cache: hit; age=%d\r\n" + JSON_LINES

@@ -102,7 +102,7 @@ class Warmup:
     async def _ask(self, item: Origin, caller: Caller) -> errors.ProxyError | None:
         """One request, counted and logged like any other."""
         house, raw = self._house, item.body
-        ctx = context.begin(PATH, Asker({}), house.clock(), house.timer(), len(raw))
+        ctx = context.begin(Asker({}, PATH), house.clock(), house.timer(), len(raw), 0.0)
         ctx.caller = caller
         ctx.deadline = ctx.started + self._settings.total_timeout
         fault: errors.ProxyError | None = None

@@ -17,9 +17,9 @@ from sanic.http import Http, Stage
 from sanic.server import HttpProtocol
 from sanic.server.protocols.base_protocol import current_time  # type: ignore[attr-defined]
 
-from ccproxy_sanic.front.heads import Heads
+from ccproxy_sanic.front.heads import END, Heads, KnownHead
 from ccproxy_sanic.front.requests import KnownRequest
-from ccproxy_sanic.relay import connect
+from ccproxy_sanic.relay import IDLE, connect
 
 HEAD_DEADLINE: Final = 10.0  # seconds from a request's first byte to the end of its head
 NO_REQUEST: Final[Any] = None
@@ -29,10 +29,11 @@ BODY_FLOOR: Final = 1024.0  # bytes a second, on average, that a body must bring
 class StrictHttp(Http):
     """Sanic's HTTP/1.1 for one connection."""
 
-    __slots__ = ("_heads",)
+    __slots__ = ("_heads", "_last", "fresh")
 
     # as Sanic uses them
     protocol: Any
+    recv_buffer: Any
     request_body: Any
     request_bytes: Any
     request_max_size: Any
@@ -40,34 +41,52 @@ class StrictHttp(Http):
     def __init__(self, protocol: Any) -> None:
         super().__init__(protocol)  # type: ignore[no-untyped-call]
         self._heads: Heads = protocol.app.ctx.heads
+        self._last: KnownHead | None = None  # a client's next head is that of its last request
+        self.fresh = b""  # the read that a request begins with: it need not be copied where it is all of it
 
     async def http1_request_header(self) -> None:
         """Make :attr:`request` of what has come."""
-        buffer = self.recv_buffer
-        end = buffer.find(b"\r\n\r\n")
-        head = bytes(buffer[:end]) if end > 0 else b""
-        found = self._heads.find(head)
-        if found is None:
-            await super().http1_request_header()  # type: ignore[no-untyped-call]
-            # Nobody asks for Sanic's current request, but all that is made meanwhile would keep it, with its body:
-            # connections to upstreams, and timers.
-            Request._current.set(NO_REQUEST)
-            self._heads.note(self)
-            return
-        known, size = found
-        self.keep_alive, self.url, self.head_only = known.keep_alive, known.url, False
-        self.request = request = KnownRequest(known, head, self)
-        del buffer[: end + 4]
-        self.request_bytes = self.request_bytes_left = size
-        if len(buffer) == size <= self.request_max_size:
-            request.body = bytes(buffer)
-            buffer.clear()
+        known: Any = self._last
+        protocol, fresh, buffer = self.protocol, self.fresh, self.recv_buffer
+        body, measures = b"", None
+        self.fresh = b""
+        if known is not None and fresh and not buffer:
+            measures = known.measure(fresh)
+        if measures is not None and len(fresh) - measures[0] == measures[1] <= self.request_max_size:
+            end, _ = measures
+            head, body = fresh[: end - len(END)], fresh[end:]
         else:
-            self.request_body = True
-        protocol = self.protocol
+            buffer[:0] = fresh
+            measures = None if known is None else known.measure(buffer)
+            if measures is None:
+                end = buffer.find(END)
+                found = self._heads.find(bytes(buffer[:end])) if end > 0 else None
+                if found is None:
+                    await self._read_head()
+                    return
+                known, measures = found[0], (end + len(END), found[1])
+                self._last = known
+            end, size = measures
+            head = bytes(buffer[: end - len(END)])
+            del buffer[:end]
+            if len(buffer) == size <= self.request_max_size:
+                body = bytes(buffer)
+                buffer.clear()
+            else:
+                self.request_body, self.request_bytes, self.request_bytes_left = True, size, size
+        self.keep_alive, self.url = known.keep_alive, known.url
+        self.request = KnownRequest(known, head, self, body)
         protocol.state["requests_count"] += 1
         if protocol._paused:
             protocol.listen()
+
+    async def _read_head(self) -> None:
+        """Sanic's way."""
+        await super().http1_request_header()  # type: ignore[no-untyped-call]
+        # Nobody asks for Sanic's current request, but all that is made meanwhile would keep it, with its body:
+        # connections to upstreams, and timers.
+        Request._current.set(NO_REQUEST)
+        self._heads.note(self)
 
     async def whole_body(self) -> bytes:
         """The rest of a body whose length is known.  Raises PayloadTooLarge."""
@@ -103,12 +122,17 @@ class StrictProtocol(HttpProtocol):
     def data_received(self, data: bytes) -> None:
         self._time = current_time()
         buffer, waiter = self.recv_buffer, self._waiter
-        buffer += data
-        if waiter is not None:  # whoever waits takes it, and says when it wants more
+        if waiter is not None and not waiter.done():  # whoever waits takes it, and says when it wants more
             self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
-        elif len(buffer) >= self._most and self.transport is not None:
+            http = self._http
+            if http.stage is IDLE and http.request is None:  # else it is the rest of one that is answered already
+                http.fresh = data
+            else:
+                buffer += data
+            waiter.set_result(None)
+            return
+        buffer += data
+        if len(buffer) >= self._most and self.transport is not None:
             self.transport.pause_reading()
             self._paused = True
 
@@ -176,6 +200,17 @@ def handler_of(app: Any) -> Any:
             await app.handle_exception(request, error, run_middleware=False)
 
     def handle(request: Any) -> Awaitable[None]:
-        return answer(request) if type(request) is KnownRequest else app.handle_request(request)
+        if type(request) is not KnownRequest:
+            return app.handle_request(request)  # type: ignore[no-any-return]
+        known: KnownHead = request.known
+        http: Any = request.stream
+        if not known.thorough or http.request_body:
+            return answer(request)
+        # A coroutine less, through which each wait would go; what is raised before there is one is for Sanic's loop.
+        response = known.handler(request)
+        if not isinstance(response, HTTPResponse):
+            return response  # type: ignore[no-any-return]
+        connect(request, response)
+        return response.send(end_stream=True)
 
     return handle

@@ -6,7 +6,7 @@ Rule: it is made of a head that is beyond doubt, read just now or before; a hand
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from sanic import Request
 from sanic.exceptions import BadURL
@@ -14,6 +14,9 @@ from sanic.exceptions import BadURL
 from ccproxy_sanic.context import Asker
 from ccproxy_sanic.front.checks import check_head
 from ccproxy_sanic.front.heads import KnownHead, cut
+
+OF_HEAD: Final = frozenset({"method", "raw_url", "route", "version"})
+OF_CONNECTION: Final = frozenset({"conn_info", "transport"})
 
 
 class StrictRequest(Request):
@@ -45,7 +48,7 @@ class StrictRequest(Request):
                 raise
             # that empty one: raised again, it would leave the client without an answer
             super().__init__(b"*", headers, version, method, transport, app, head, stream_id)
-        self.asker = Asker(headers)
+        self.asker = Asker(headers, self.path, self.query_string)
 
     async def receive_body(self) -> None:
         """Read :attr:`body`, if there is one."""
@@ -78,25 +81,28 @@ class NamedHostRequest(StrictRequest):
 class KnownRequest(StrictRequest):
     """One with a head that was let in before (a fifth of the time that a new one takes).
 
-    Rule: whatever it does not set is as in a fresh request of Sanic's, made when somebody asks for it.  Its headers are
-    those of all requests with this head, so nobody may change them, and they lack ``content-length``.
+    Rule: whatever it does not set is looked up when somebody asks for it: in its head, its connection, or a fresh
+    request of Sanic's, made then.  Its headers are those of all requests with this head, so nobody may change
+    them, and they lack ``content-length``.
     """
 
     __slots__ = ("known",)
 
     known: KnownHead
 
-    def __init__(self, known: KnownHead, head: bytes, http: Any) -> None:
-        protocol = http.protocol
-        self.known, self.asker, self.head, self.stream = known, known.asker, head, http
-        self.app, self.transport, self.conn_info = protocol.app, protocol.transport, protocol.conn_info
-        self.raw_url, self._parsed_url, self.headers = known.raw_url, known.parsed_url, known.headers
-        self.method, self.version, self.route = known.method, known.version, known.route
-        self.body, self.responded = b"", False
+    def __init__(self, known: KnownHead, head: bytes, http: Any, body: bytes) -> None:
+        self.known, self.head, self.stream, self.body = known, head, http, body
+        self.asker, self.headers, self._parsed_url = known.asker, known.headers, known.parsed_url
+        self.app = http.protocol.app
 
     def __getattr__(self, name: str) -> Any:
-        fresh = Request(self.raw_url, self.headers, self.version, self.method, self.transport, self.app, self.head)
-        value = getattr(fresh, name)
+        if name in OF_HEAD:
+            value = getattr(self.known, name)
+        elif name in OF_CONNECTION:
+            value = getattr(self.stream.protocol, name)  # type: ignore[union-attr]
+        else:
+            fresh = Request(self.raw_url, self.headers, self.version, self.method, self.transport, self.app, self.head)
+            value = getattr(fresh, name)
         setattr(self, name, value)
         return value
 

@@ -20,13 +20,13 @@ from ccproxy_sanic.wire import anthropic
 
 
 async def create(request: StrictRequest) -> None:
-    await answered(request, _serve)
+    await answered(request.app.ctx.runtime, request, _serve)
 
 
 async def _serve(runtime: Runtime, request: StrictRequest, ctx: RequestContext, client: Client) -> None:
     raw = admitted(runtime, request, ctx)
 
-    headers, query, onward = request.headers, request.query_string, request.asker.onward
+    headers, query, onward = request.headers, request.asker.query, request.asker.onward
 
     def prepare() -> tuple[Work, Prompt]:
         req = anthropic.decode_count_request(raw)

@@ -12,8 +12,10 @@ from sanic import HTTPResponse
 
 from ccproxy_sanic import errors, pipeline
 from ccproxy_sanic.context import RequestContext
+from ccproxy_sanic.front.heads import thorough
 from ccproxy_sanic.front.requests import StrictRequest
 from ccproxy_sanic.handlers.serving import admitted, answered
+from ccproxy_sanic.pipeline import Work
 from ccproxy_sanic.pipeline.work import CacheWish
 from ccproxy_sanic.relay import Client
 from ccproxy_sanic.runtime import Runtime
@@ -24,6 +26,7 @@ CACHE: Final[dict[str, CacheWish]] = {"": "", "on": "on", "off": "off", "refresh
 T = TypeVar("T")
 
 
+@thorough
 def create(request: StrictRequest) -> HTTPResponse | Awaitable[None]:
     """Its answer, where that is known at once, else the work that sends it."""
     runtime: Runtime = request.app.ctx.runtime
@@ -32,10 +35,10 @@ def create(request: StrictRequest) -> HTTPResponse | Awaitable[None]:
         event, ready = known
         runtime.caching.hits.report(event)
         return ready
-    return answered(request, _serve)
+    return answered(runtime, request, _serve)
 
 
-async def _serve(runtime: Runtime, request: StrictRequest, ctx: RequestContext, client: Client) -> None:
+def _serve(runtime: Runtime, request: StrictRequest, ctx: RequestContext, client: Client) -> Awaitable[None]:
     house, headers, asker = runtime.house, request.headers, request.asker
     raw = admitted(runtime, request, ctx)
     req = anthropic.decode_request(raw)
@@ -43,11 +46,15 @@ async def _serve(runtime: Runtime, request: StrictRequest, ctx: RequestContext, 
     if asker.wishes is None:
         asker.wishes = _wish(headers, "x-ccproxy-share", SHARE), _wish(headers, "x-ccproxy-cache", CACHE)
     share, cache = asker.wishes
-    work = pipeline.begin(house, ctx, req, raw, headers, request.query_string, share, cache, asker.onward)
+    work = pipeline.begin(house, ctx, req, raw, headers, asker.query, share, cache, asker.onward)
     if ctx.stream:
-        with runtime.watch.over(client):
-            await pipeline.stream(house, ctx, work, client)
-        return
+        runtime.watch.clients.add(client)
+        return pipeline.stream(house, ctx, work, client)
+    return _whole(runtime, request, ctx, work, client)
+
+
+async def _whole(runtime: Runtime, request: StrictRequest, ctx: RequestContext, work: Work, client: Client) -> None:
+    house = runtime.house
     message = await pipeline.complete(house, ctx, work)
     if ctx.shared:
         client.headers["x-ccproxy-shared"] = "true"

@@ -26,38 +26,30 @@ WINDOW_BITS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib's names f
 CLIENT_CLOSED: Final = 499  # what a log says of a client that left; never sent
 
 
-async def answered(request: StrictRequest, work: Work) -> None:
+async def answered(runtime: Runtime, request: StrictRequest, work: Work) -> None:
     """Answer ``request`` by ``work``, whatever comes of it."""
-    runtime: Runtime = request.app.ctx.runtime
     house, settings = runtime.house, runtime.settings
-    ctx = context.begin(request.path, request.asker, house.clock(), house.timer(), len(request.body))
-    ctx.deadline = ctx.started + settings.total_timeout
+    started = house.clock()
+    ctx = context.begin(request.asker, started, house.timer(), len(request.body), started + settings.total_timeout)
     if runtime.tracer is not None:
         ctx.trace = _traced(runtime.tracer, request, ctx)
-    activity = runtime.enter(ctx.deadline)
-    client = Client(
-        request,
-        ctx,
-        house.clock,
-        ping_after=settings.ping_after,
-        ping_every=settings.ping_every,
-        on_spoken=lambda: activity.until(ctx.started + settings.stream_timeout),
-    )
+    client = Client(request, ctx, house.clock, settings)
+    runtime.active.add(client)
     fault: errors.ProxyError | None = None
     finished = False
     try:
         try:
             await work(runtime, request, ctx, client)
         except asyncio.CancelledError:
-            if activity.cut is None:
+            if client.cut is None:
                 raise
-            activity.task.uncancel()
-            raise activity.cut from None
+            client.task.uncancel()
+            raise client.cut from None
         finished = True
     except errors.ProxyError as error:
         fault = error
-        with runtime.watch.over(client):  # a client that takes no more is not waited for without end
-            await client.fail(error)
+        runtime.watch.clients.add(client)  # one that takes no more is not waited for without end
+        await client.fail(error)
         finished = True
     except Exception as error:
         log.exception("bug while serving %s", ctx.request_id)
@@ -66,16 +58,20 @@ async def answered(request: StrictRequest, work: Work) -> None:
         await client.fail(fault)
         finished = True
     finally:
-        runtime.leave(activity)
-        status, outcome, kind = CLIENT_CLOSED, "client_closed", None
-        if finished:
-            status = fault.status if fault else client.status
-            outcome, kind = pipeline.outcome(fault), fault.type if fault else None
-        pipeline.report(house, ctx, status, outcome, kind)
-        if ctx.trace is not None:
-            ctx.trace.end(client.status, outcome, kind)
-        if fault is not None:
-            failing.note(runtime.failures, request, fault, ctx.request_id, ctx=ctx)
+        runtime.leave(client)
+        status, outcome, kind = client.status, "ok", None
+        if not finished:
+            status, outcome = CLIENT_CLOSED, "client_closed"
+        elif fault is not None:
+            status, outcome, kind = fault.status, pipeline.outcome(fault), fault.type
+        try:
+            pipeline.report(house, ctx, status, outcome, kind)
+            if ctx.trace is not None:
+                ctx.trace.end(client.status, outcome, kind)
+            if fault is not None:
+                failing.note(runtime.failures, request, fault, ctx.request_id, ctx=ctx)
+        except Exception:
+            log.exception("bug after serving %s", ctx.request_id)
         fault = None  # its traceback holds this frame, which holds the request: only the collector would free them
 
 
@@ -105,6 +101,8 @@ def admitted(runtime: Runtime, request: StrictRequest, ctx: RequestContext) -> b
             raise errors.Looped("this request has already passed through this proxy: its upstream leads back to it")
         asker.caller = runtime.identify(request.headers)
     ctx.caller = asker.caller
+    if not asker.encoding:
+        return request.body
     return decode_body(asker.encoding, request.body, runtime.settings.max_body_bytes)
 
 

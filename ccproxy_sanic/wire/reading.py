@@ -43,7 +43,6 @@ class _Field(Struct):
 
 
 Decode: TypeAlias = Callable[[bytes], Received]
-_NOTHING: Final[Mapping[str, Any]] = {}
 # What a body raises that is not as it should be.
 FAULTS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 messages: Final[Decode] = msgspec.json.Decoder(Received).decode
@@ -52,12 +51,14 @@ _RARE: Final = tuple(field.name for field in msgspec.structs.fields(MessagesRequ
 _rare_values: Final = attrgetter(*_RARE)  # one look for all of them
 _NO_RARE: Final = (NO_RAW,) * len(_RARE)
 _FIELD: Final = msgspec.json.Decoder(_Field)
+_text: Final[Callable[[bytes], str]] = msgspec.json.Decoder(str).decode
 _SHARED: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(_Field)
 }
 # What is remembered: how many, and the longest (Claude Code's: 12 to 25 tools in 40 to 100 kB, a prompt of 7 kB).
 SHARED: Final = 64
 SHARED_BYTES: Final = 256 * 1024
+_PLAIN: Final = 1024  # bytes of a text that is read again as soon as it would be found (a short one in a fifth)
 
 
 def at_once(decode: Decode, body: bytes) -> MessagesRequest:
@@ -74,11 +75,13 @@ def encoded(text: bytes) -> None:
 
 def read(decode: Decode, body: bytes) -> MessagesRequest:
     """The same without the look at its encoding."""
-    request = decode(body)
-    take_shared(request, _NOTHING)
+    request: Any = decode(body)
+    system, tools = request.system, request.tools
+    request.system = None if system is NO_RAW else _shared("system", bytes(system))
+    request.tools = None if tools is NO_RAW else _shared("tools", bytes(tools))
     request.repaired, request.beginning = False, None
     request.rare = has_rare(request)
-    return request
+    return request  # type: ignore[no-any-return]
 
 
 def take_shared(request: Received, before: Mapping[str, Any]) -> None:
@@ -96,6 +99,8 @@ def has_rare(request: MessagesRequest) -> bool:
 
 
 def _shared(field: str, data: bytes) -> Any:
+    if len(data) <= _PLAIN and data.startswith(b'"') and field == "system":
+        return _text(data)
     return (remembered if len(data) <= SHARED_BYTES else remembered.__wrapped__)(field, Sampled(data))
 
 
@@ -110,9 +115,11 @@ def remembered(field: str, key: Sampled) -> Any:
 
 def complete(request: MessagesRequest) -> None:
     """Notes whether the request is ``special``.  Raises InvalidRequest for what is missing."""
-    complete_system(request)
+    if request.system is not None:
+        complete_system(request)
     request.special = complete_messages(request.messages, 0)
-    complete_formats(request)
+    if request.output_format is not None or request.output_config is not None:
+        complete_formats(request)
 
 
 def complete_system(request: MessagesRequest) -> None:

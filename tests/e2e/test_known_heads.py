@@ -13,6 +13,7 @@ import pytest
 
 from ccproxy_sanic.front import heads
 from ccproxy_sanic.handlers import everybody, messages
+from ccproxy_sanic.handlers import serving as serving_module
 from tests.support.collector import Collector
 from tests.support.proxy import HELLO, Proxy, message, serving
 from tests.support.twins import BODY, LAST, counting, cut, post, say, settled, statuses, twins
@@ -97,6 +98,7 @@ async def test_it_is_answered_as_when_it_was_unknown() -> None:
             assert (name, both.heads.hits) == (name, int(remembered))
             await both.ask(said, said, LAST)
             await both.ask(said + said + LAST)
+            await both.ask(said + LAST, after=[post()] * 2)
 
 
 async def test_it_may_be_cut_anywhere() -> None:
@@ -108,6 +110,23 @@ async def test_it_may_be_cut_anywhere() -> None:
             assert settled(await say(proxy, *cut(said, at))) == whole
         assert settled(await say(proxy, *cut(said, *range(len(said))))) == whole
         assert known.hits > len(said)
+
+
+async def test_what_comes_next_on_a_connection_may_be_in_pieces_too() -> None:
+    large = BODY[:-1] + b" " * 100_000 + b"}"
+    async with twins() as both:
+        for said in (post(), post(large), post(b"{"), post() + post(large), post(large) + post()):
+            for at in (0, 1, 60, len(post()) - len(BODY), len(post()) - 1, len(said) - 1):
+                answer = await both.ask(*cut(said, at), LAST, after=[post(), post(), post(large)])
+                assert set(statuses(answer)) <= {200, 400}
+        assert both.heads.hits > 100
+
+
+async def test_what_is_left_of_a_body_that_was_answered_before_it_came_is_no_request() -> None:
+    begun, rest = cut(post(path=b"/nothing"), len(post(path=b"/nothing")) - 10)
+    async with twins() as both:
+        assert statuses(await both.ask(rest + LAST, after=[begun])) == [404, 200]
+        assert statuses(await both.ask(rest, LAST, after=[post(), post(), begun])) == [200, 200, 404, 200]
 
 
 async def test_what_follows_in_the_same_write_is_a_request_of_its_own() -> None:
@@ -202,6 +221,19 @@ async def test_a_bug_is_answered_and_the_next_request_served(place: str, monkeyp
             assert b"words" not in answer
         assert statuses(await both.ask(said + LAST)) == [200, 200]
         assert both.heads.hits == 3
+
+
+async def test_a_bug_behind_an_answer_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise KeyError("words nobody may read")
+
+    monkeypatch.setattr(serving_module.pipeline, "report", broken)
+    async with twins() as both:
+        for said in (post(), post(STREAM), post(b"{")):
+            answers = await both.ask(said + said + LAST)
+            assert statuses(answers) == [400 if said == post(b"{") else 200] * 2 + [200]
+            assert b"words" not in answers
+        assert both.heads.hits == 5
 
 
 async def test_what_is_recorded_of_a_failure_is_the_same(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime
 import httpx
 import pytest
 
+from ccproxy_sanic.relay import LARGE
 from tests.support.metrics import page_of
 from tests.support.proxy import HELLO, message, serving
 from tests.support.upstream import ScriptedUpstream, reply_json
@@ -171,6 +172,17 @@ async def test_every_model_name_is_taken_somewhere(asked: str, sent: str) -> Non
         assert response.status_code == 200
         assert response.json()["model"] == asked
         assert upstream.requests[0].json()["model"] == sent
+
+
+@pytest.mark.parametrize("size", [LARGE // 2, LARGE, 64 * LARGE])
+async def test_a_whole_answer_of_any_size_is_followed_by_the_next(size: int) -> None:
+    text = "word " * (size // 5)
+    said = {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
+    async with ScriptedUpstream([reply_json(said)]) as upstream, serving(upstream.base_url) as proxy:
+        for _ in range(3):
+            answer = (await proxy.post()).json()
+            assert answer["content"] == [{"type": "text", "text": text}]
+        assert len(proxy.connections) == 1
 
 
 async def test_max_tokens_zero_is_answered_without_an_upstream() -> None:

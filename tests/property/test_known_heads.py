@@ -56,7 +56,8 @@ def test_requests_in_any_order_and_in_any_pieces_get_the_same_answers(ring: Ring
     for _ in range(data.draw(st.integers(1, 3), "connections")):
         said = b"".join(data.draw(st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=6), "requests"))
         at = data.draw(st.lists(st.integers(0, len(said)), max_size=6), "cuts")
-        runner.run(both.ask(*cut(said + LAST, *at)))
+        before = data.draw(st.lists(st.sampled_from(REQUESTS[:3]), max_size=2), "before")
+        runner.run(both.ask(*cut(said + LAST, *at), after=before))
 
 
 WEDGES: Final = (
@@ -87,4 +88,4 @@ def test_a_head_that_is_nearly_a_known_one_is_read_as_ever(ring: Ring, data: st.
         drop, new = data.draw(CHANGES, "change")
         changed = changed[:at] + new + changed[at + drop :]
     said = data.draw(st.sampled_from([changed, good + changed]), "said")
-    runner.run(both.ask(said + PADDING))
+    runner.run(both.ask(said + PADDING, after=[good] * data.draw(st.integers(0, 2), "before")))

@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from ccproxy_sanic import server
 from ccproxy_sanic.front.heads import Heads, KnownHead
+from ccproxy_sanic.front.requests import KnownRequest
 from tests.support.proxy import HELLO, Proxy, serving
 
 BODY: Final = json.dumps(HELLO).encode()
@@ -89,10 +90,14 @@ async def connect(proxy: Proxy) -> Talk:
     return talk
 
 
-async def say(proxy: Proxy, *pieces: bytes) -> bytes:
-    """All that the proxy answers until it closes."""
+async def say(proxy: Proxy, *pieces: bytes, after: Sequence[bytes] = ()) -> bytes:
+    """All that the proxy answers until it closes; each of the requests ``after`` which the rest is said is answered
+    before the next one is sent."""
     talk = await connect(proxy)
     try:
+        for number, request in enumerate(after, 1):
+            await talk.say(request)
+            await talk.until(answers=number)
         await talk.say(*pieces)
         return await talk.end()
     finally:
@@ -109,16 +114,11 @@ def statuses(answer: bytes) -> list[int]:
 
 
 class Counting(Heads):
-    """``hits`` counts the heads that were known."""
+    """``hits`` counts the requests whose heads were known."""
 
     def __init__(self, app: Any) -> None:
         super().__init__(app)
         self.hits = 0
-
-    def find(self, head: bytes) -> tuple[KnownHead, int] | None:
-        found = super().find(head)
-        self.hits += found is not None
-        return found
 
     def forget(self) -> None:
         self._known.clear()
@@ -136,9 +136,9 @@ class Twins:
     def __init__(self, knowing: Proxy, heads: Counting, forgetful: Proxy) -> None:
         self.knowing, self.heads, self.forgetful = knowing, heads, forgetful
 
-    async def ask(self, *pieces: bytes) -> bytes:
+    async def ask(self, *pieces: bytes, after: Sequence[bytes] = ()) -> bytes:
         """What both answer."""
-        answers = [settled(await say(proxy, *pieces)) for proxy in (self.knowing, self.forgetful)]
+        answers = [settled(await say(proxy, *pieces, after=after)) for proxy in (self.knowing, self.forgetful)]
         assert answers[0] == answers[1]
         return answers[0]
 
@@ -158,7 +158,15 @@ async def counting(base_url: str | None = None, **environ: str) -> AsyncIterator
         made.append(Counting(app))
         return made[0]
 
-    with patch.object(server, "Heads", make):
+    begin = KnownRequest.__init__
+
+    def counted(request: KnownRequest, known: KnownHead, head: bytes, http: Any, body: bytes) -> None:
+        begin(request, known, head, http, body)
+        heads = request.app.ctx.heads
+        if isinstance(heads, Counting):
+            heads.hits += 1
+
+    with patch.object(server, "Heads", make), patch.object(KnownRequest, "__init__", counted):
         async with serving(base_url, **environ) as proxy:
             yield proxy, made[0]
 

@@ -11,7 +11,7 @@ import pytest
 from sanic import Request, Sanic
 from sanic.compat import Header
 
-from ccproxy_sanic.front.heads import LARGEST, Heads, KnownHead, cut
+from ccproxy_sanic.front.heads import END, LARGEST, Heads, KnownHead, cut
 from ccproxy_sanic.front.requests import KnownRequest, StrictRequest, sent_headers
 
 SECRET: Final = "token-of-ann-1234"
@@ -96,7 +96,8 @@ def read(app: Any, head: bytes, **state: Any) -> Any:
     ],
 )
 def test_the_length_is_cut_out_where_it_can_only_be_that(head: bytes, parts: tuple[bytes, bytes] | None) -> None:
-    assert cut(head) == parts
+    found = cut(head)
+    assert (None if found is None else (found[0] + found[2], found[1])) == parts
 
 
 @pytest.mark.parametrize("first", [b"Content-Length: 5", b"content-length: 5"])
@@ -130,6 +131,28 @@ def test_a_known_head_comes_with_the_length_that_it_says_now(app: Any) -> None:
         head_of() + b"\r\nX-A: b",
     ):
         assert heads.find(other) is None
+
+
+# what may come into a head, or in the place of a byte of it
+WEDGES: Final = (b"", b"\r", b"\n", b"\r\n", END, b" ", b":", b"0", b"9", b"-", b"_", b"\xd9\xa1", b"1" * 12, b"x")
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 5", b"Content-Length: 5\r\nX-A: b"])
+def test_what_begins_with_a_head_is_what_would_be_found_by_it(app: Any, length: bytes) -> None:
+    heads = Heads(app)
+    heads.note(read(app, head_of(length=length)))
+    found = heads.find(head_of(length=length))
+    assert found is not None
+    good = head_of(length=length) + END + b"body\r\n\r\n"
+    measured = 0
+    for at in range(len(good) + 1):
+        for data in (good[:at], *(good[:at] + wedge + good[at + drop :] for wedge in WEDGES for drop in (0, 1))):
+            end = data.find(END)
+            sought = heads.find(data[:end]) if end > 0 else None
+            expected = None if sought is None else (end + len(END), sought[1])
+            assert found[0].measure(data) == found[0].measure(bytearray(data)) == expected
+            measured += expected is not None
+    assert measured > 300
 
 
 @pytest.mark.parametrize(
@@ -204,6 +227,7 @@ def test_what_is_held_of_a_head_is_not_shown(app: Any) -> None:
     assert SECRET not in repr(heads.find(RICH))
 
 
+PARTS: Final = (b"", b"", b"")  # for what does not look for a head
 # What is not of the head: they say what has become of the request, or are what the two differ in.
 APART: Final = {"headers", "stream", "known", "asker"}
 
@@ -222,8 +246,7 @@ def test_a_request_of_a_known_head_is_the_request_it_would_have_been(app: Any, h
     fresh = http.request
     route, handler, _ = app.router.get(fresh.path, fresh.method, "localhost")
     fresh.route, fresh.body = route, body
-    known = KnownRequest(KnownHead(http, fresh.asker, route, handler), head, http)
-    known.body = body
+    known = KnownRequest(KnownHead(http, fresh.asker, route, handler, PARTS), head, http, body)
     names = {name for name in dir(StrictRequest) if not name.startswith("__")} - APART
     names = {name for name in names if not callable(getattr(StrictRequest, name))}
     assert {"path", "args", "json", "form", "cookies", "token", "ctx", "id", "ip", "client_ip", "url"} <= names
@@ -239,8 +262,8 @@ def test_a_request_of_a_known_head_is_the_request_it_would_have_been(app: Any, h
 def test_what_one_request_is_given_the_next_one_does_not_have(app: Any) -> None:
     http = read(app, RICH)
     route, handler, _ = app.router.get("/plain", "POST", "localhost")
-    head = KnownHead(http, http.request.asker, route, handler)
-    one, two = KnownRequest(head, RICH, http), KnownRequest(head, RICH, http)
+    head = KnownHead(http, http.request.asker, route, handler, PARTS)
+    one, two = KnownRequest(head, RICH, http, b""), KnownRequest(head, RICH, http, b"")
     one.ctx.user, one.body = "ann", b"x"
     one.get_args().clear()
     assert vars(two.ctx) == {}
@@ -250,6 +273,6 @@ def test_what_one_request_is_given_the_next_one_does_not_have(app: Any) -> None:
 
 def test_a_name_that_no_request_has_is_no_attribute(app: Any) -> None:
     http = read(app, head_of())
-    known = KnownRequest(KnownHead(http, http.request.asker, None, None), head_of(), http)
+    known = KnownRequest(KnownHead(http, http.request.asker, None, None, PARTS), head_of(), http, b"")
     assert not hasattr(known, "nothing")
     assert not hasattr(known, "_remote_addr")

@@ -45,8 +45,8 @@ def test_the_same_bytes_get_the_answer_with_an_id_a_time_and_an_age_of_their_own
     assert event.request_id.startswith("req_")
     assert event.request_id != "req_first"
     assert (ready.status, ready.body) == (200, b'{"id":"msg_1"}')
-    assert b"x-ccproxy-cache: hit; age=7\r\n" in ready._lines
-    assert b"x-upstream-model: m/100%\r\nx-ccproxy-adjustments: code=path\r\n" in ready._lines
+    assert b"x-ccproxy-cache: hit; age=7\r\n" in ready.lines
+    assert b"x-upstream-model: m/100%\r\nx-ccproxy-adjustments: code=path\r\n" in ready.lines
     again, _ = house.find()
     assert again.request_id != event.request_id
 

@@ -213,7 +213,7 @@ def test_the_loggers_are_given_back() -> None:
 def test_a_record_names_the_request_that_it_belongs_to() -> None:
     writer = LogWriter(settings(), stream=io.StringIO())
     writer.start()
-    ctx = context.begin("/v1/messages", context.Asker({}), 0.0, 0.0, 0)
+    ctx = context.begin(context.Asker({}, "/v1/messages"), 0.0, 0.0, 0, 0.0)
     try:
         log.warning("during a request")
     finally:

@@ -46,7 +46,7 @@ PICTURES: Final = {
         "CPU time per agent request of 105 kB, in us",
         "less is better; logarithmic; 20 tools, 40 messages, the last one new",
     ),
-    "stream-burst": ("CPU time per streamed chunk, in us", "less is better; logarithmic; 200 chunks, a write each"),
+    "stream-burst": ("CPU time per streamed chunk, in us", "less is better; logarithmic; 200 chunks, one by one"),
 }
 
 

@@ -52,6 +52,13 @@ def cpu_ns(pid: int) -> int:
     return time.clock_gettime_ns(~pid << 3 | 2)  # the clock of another process: clock_getcpuclockid(3)
 
 
+def main_thread_ns(pid: int) -> tuple[int, int]:
+    """User and system time of the main thread alone, to a tick."""
+    fields = Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(")")[2].split()  # names may hold anything
+    user, system = (int(ticks) * (1_000_000_000 // TICKS) for ticks in fields[11:13])
+    return user, system
+
+
 def tree(pid: int) -> list[int]:
     """A process and all that descend from it."""
     found, waiting = [], [pid]
@@ -62,6 +69,17 @@ def tree(pid: int) -> list[int]:
             for task in Path(f"/proc/{parent}/task").iterdir():
                 waiting += map(int, (task / "children").read_text().split())
     return found
+
+
+def reads(pid: int) -> int:
+    """How often a process tree has called read(2), as uvloop does; recv(2) is not counted."""
+    total = 0
+    for one in tree(pid):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{one}/io").read_text().splitlines():
+                if line.startswith("syscr:"):
+                    total += int(line.split()[1])
+    return total
 
 
 class Memory(NamedTuple):

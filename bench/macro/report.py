@@ -10,13 +10,16 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from bench.chart import number
 from bench.macro import ratios
 from bench.macro.memory import Figures
 from bench.macro.ratios import Ratio, cpu, gap_p99
 from bench.macro.rounds import Results, Round
 from bench.macro.scenarios import SCENARIOS
 
-GATE_ROOM: Final = 1.35  # a gate is so much above its target, or what was reached: CI machines are noisy
+# A gate is so much above its target, or what was reached: CI machines are noisy.  Bursts need no more room than others:
+# their chunks are read one by one whatever else the machine does (src/upstream.c), and the ratio moves by a tenth.
+GATE_ROOM: Final = 1.35
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
@@ -24,8 +27,7 @@ MIB: Final = 1024 * KIB
 class Target(NamedTuple):
     """``scenario``'s ``other`` to ``base`` by ``of`` must be at most ``limit``.
 
-    ``reached`` is what has been reached where that is still above the limit, or was in some runs (how many writes of a
-    burst come in one read depends on the machine's mood, for each subject): the gate holds it.
+    ``reached`` is what has been reached where that is still above the limit: the gate holds it.
     """
 
     title: str
@@ -50,13 +52,13 @@ TARGETS: Final = (
     Target("agent request of 105 kB, CPU", "agent", 1.6),
     Target("the same, each of a conversation never seen, CPU", "agent-fresh", 1.6),
     Target("stream unpaced, all in one write, CPU per chunk", "stream-fast", 1.0),
-    Target("stream unpaced, a write per chunk, CPU per chunk", "stream-burst", 1.0, reached=1.4),
+    Target("stream unpaced, a write per chunk, CPU per chunk", "stream-burst", 1.0),
     Target("stream paced, CPU per chunk", "stream-paced", 1.3),
     Target("1,000 streams, CPU per chunk", "streams-1000", 1.2),
     Target("1,000 streams, gap p99", "streams-1000", 1.3, gap_p99, unit="ms", scale=1e-3),
     Target("cache hit, CPU: 0.8 of the requests/s", "cache-hit", 1.25, cpu, "bare"),
     Target("passed through, all in one write, CPU per chunk", "passthrough-stream", 1.2, cpu, *RELAYS, reached=1.9),
-    Target("passed through, a write per chunk, CPU per chunk", "passthrough-burst", 1.2, cpu, *RELAYS, reached=1.6),
+    Target("passed through, a write per chunk, CPU per chunk", "passthrough-burst", 1.2, cpu, *RELAYS),
 )
 
 
@@ -90,7 +92,9 @@ def ratio_row(target: Target, results: Mapping[str, Results]) -> Row:
     if found is None:
         return Row(target.title, wanted, "not measured", None)
     base, other = found.base * target.scale, found.other * target.scale
-    detail = f"{other:.1f} to {base:.1f} {target.unit}, {found.low:.2f} to {found.high:.2f} in {found.pairs} pairs"
+    detail = (
+        f"{number(other)} to {number(base)} {target.unit}, {found.low:.2f} to {found.high:.2f} in {found.pairs} pairs"
+    )
     return Row(
         target.title,
         wanted,
@@ -204,7 +208,8 @@ def scenarios_text(results: Mapping[str, Results]) -> str:
             name,
             who,
             f"{done:,.0f}",
-            f"{mid(cpu):.1f} / {SCENARIOS[name].unit}",
+            f"{number(mid(cpu))} / {SCENARIOS[name].unit}",
+            f"{mid(lambda one: one.reads):.2f}",
             f"{mid(lambda one: one.load.latency.p50) / 1000:.2f}",
             f"{mid(lambda one: one.load.latency.p99) / 1000:.2f}",
             f"{mid(lambda one: one.load.ttfb.p50) / 1000:.2f}",
@@ -219,6 +224,7 @@ def scenarios_text(results: Mapping[str, Results]) -> str:
         "subject",
         "req/s",
         "CPU us",
+        "reads",
         "p50 ms",
         "p99",
         "first byte p50",

@@ -7,6 +7,7 @@ does not is a fault of the round, and shown.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -25,11 +26,12 @@ LOOK_EVERY = 0.05  # seconds between two looks at a subject's memory
 
 
 class Round(msgspec.Struct):
-    """``cpu_us`` per unit of the scenario; ``foreign``: the share of the subject's core that others took, 0 to 1, None
-    where nothing is pinned; memory in bytes; ``faults`` in words."""
+    """``cpu_us`` and ``reads`` (calls) per unit of the scenario; ``foreign``: the share of the subject's core that
+    others took, 0 to 1, None where nothing is pinned; memory in bytes; ``faults`` in words."""
 
     cpu_us: float
     cpu_us_per_request: float
+    reads: float
     foreign: float | None
     rss_before: int
     rss_peak: int
@@ -43,7 +45,10 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.cores = folder, Cores.here()
-        self.upstream = Process("upstream", [str(tools.build("upstream"))], folder, core=self.cores.load)
+        self.sights = folder / "sights"  # how the upstream learns what clients have (src/upstream.c)
+        os.mkfifo(self.sights)
+        command = [str(tools.build("upstream")), "0", str(self.sights)]
+        self.upstream = Process("upstream", command, folder, core=self.cores.load)
         self.port = self._port()
         self.running: dict[str, Subject] = {"direct": Subject("direct", self.port, self.upstream)}
 
@@ -74,14 +79,16 @@ class Bench:
         """One turn of one subject."""
         files = [bodies.write(self.folder, f"body-{number}", make()) for number, make in enumerate(scenario.bodies)]
         options = {"connections": scenario.connections, "path": path, **scenario.options}
+        options |= {"sights": self.sights} if scenario.one_by_one else {}
         options |= {"requests": scenario.requests} if scenario.requests else {"seconds": seconds}
         core, pid = self.cores.subject, subject.process.pid
         self.served(forget=True)
         before = processes.rss(pid)
         with _peak(pid) as peak:
-            busy, cpu = processes.busy_ns(core), subject.process.cpu_ns()
+            reads, busy, cpu = processes.reads(pid), processes.busy_ns(core), subject.process.cpu_ns()
             load = tools.load(subject.port, files, options, self.cores.load, 300.0)
             cpu, busy = subject.process.cpu_ns() - cpu, processes.busy_ns(core) - busy
+            reads = processes.reads(pid) - reads
         subject.process.check()
         served = self.served()
         answered = max(load.ok + load.left, 1)
@@ -89,6 +96,7 @@ class Bench:
         return Round(
             cpu_us=cpu / 1000 / units,
             cpu_us_per_request=cpu / 1000 / answered,
+            reads=reads / units,
             foreign=None if core is None else max(0.0, (busy - cpu) / 1e9 / load.seconds),
             rss_before=before,
             rss_peak=max(peak),

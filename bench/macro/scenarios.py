@@ -29,6 +29,7 @@ class Scenario(NamedTuple):
     options: Mapping[str, Any] = {}
     subjects: tuple[str, ...] = ("floor", "proxy")
     rounds: int = 99
+    one_by_one: bool = False  # the upstream is told what clients have, and waits for it between two chunks
     shared: bool = False  # the upstream may see fewer requests than were sent
 
 
@@ -55,11 +56,12 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         subjects=("floor", "proxy", "proxy-log"),
     ),
     "stream-burst": Scenario(
-        "the same, each chunk in a write of its own",
+        "the same, each chunk in a write and a read of its own",
         (_small(200, kind="burst", stream=True),),
         32,
         "chunk",
         200,
+        one_by_one=True,
     ),
     "stream-paced": Scenario(
         "100 streams of 100 chunks, one every 20 ms",
@@ -145,11 +147,12 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         subjects=("floor-relay", "proxy-relay"),
     ),
     "passthrough-burst": Scenario(
-        "the same, each chunk in a write of its own",
+        "the same, each chunk in a write and a read of its own",
         (_small(200, kind="burst", stream=True),),
         32,
         "chunk",
         200,
+        one_by_one=True,
         subjects=("floor-relay", "proxy-relay"),
     ),
     "latency": Scenario(

@@ -47,8 +47,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "proxy": Kind("the proxy, log files off", _serve, QUIET),
     "proxy-log": Kind("the proxy, all defaults (log files on)", _serve, {}),
     "proxy-relay": Kind("the proxy in front of a Messages upstream", _serve, QUIET | {"CCPROXY_API": "messages"}),
-    # Writes the stacks of its loop when it is terminated (bench/sampled.py); for `python -m bench.profile` only.
-    "sampled": Kind("the proxy under a sampler", lambda port, upstream: [PYTHON, "-m", "bench.sampled"], QUIET),
+}
+# Those that write the stacks of their loop when they are terminated (bench/sampled.py).
+SAMPLED: Final[Mapping[str, Kind]] = {
+    name: KINDS[name]._replace(command=lambda port, upstream: [PYTHON, "-m", "bench.sampled"])
+    for name in ("proxy", "proxy-relay")
 }
 
 
@@ -74,18 +77,18 @@ def environment(kind: Kind, port: int, upstream: int) -> dict[str, str]:
     }
 
 
-def launch(name: str, upstream: int, folder: Path, core: int | None) -> Subject:
+def launch(name: str, upstream: int, folder: Path, core: int | None, kinds: Mapping[str, Kind] = KINDS) -> Subject:
     """Started, not waited for; each in a working directory of its own."""
-    kind, port = KINDS[name], free_port()
+    kind, port = kinds[name], free_port()
     home = folder / f"{name}-{port}"
     home.mkdir()
     env = environment(kind, port, upstream)
     return Subject(name, port, Process(name, kind.command(port, upstream), home, core=core, env=env))
 
 
-def start(name: str, upstream: int, folder: Path, core: int | None) -> Subject:
+def start(name: str, upstream: int, folder: Path, core: int | None, kinds: Mapping[str, Kind] = KINDS) -> Subject:
     """Started and ready.  Raises CannotBench."""
-    subject = launch(name, upstream, folder, core)
+    subject = launch(name, upstream, folder, core, kinds)
     try:
         wait_until(subject.process, f"http://127.0.0.1:{subject.port}{KINDS[name].ready}")
     except BaseException:

@@ -54,7 +54,8 @@ class Load(msgspec.Struct):
 
 
 class Served(msgspec.Struct):
-    """What the upstream saw since it was asked to forget."""
+    """What the upstream saw since it was asked to forget.  ``unseen``: chunks that were written one by one although the
+    client did not have the one before."""
 
     requests: int
     streams: int
@@ -65,6 +66,7 @@ class Served(msgspec.Struct):
     repeated: int
     left: int
     finished: int
+    unseen: int
     open: int
     peak: int
     cpu_s: float

@@ -30,6 +30,7 @@ def served(**fields: Any) -> Served:
 def turn(cpu_us: float, foreign: float | None = 0.0, **fields: Any) -> Round:
     given: dict[str, Any] = {
         "cpu_us_per_request": cpu_us,
+        "reads": 1.0,
         "rss_before": 0,
         "rss_peak": 0,
         "load": load(),

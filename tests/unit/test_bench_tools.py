@@ -116,7 +116,7 @@ def asking(kind: str, n: int, pace: int = 0, **fields: Any) -> Scenario:
     [
         pytest.param(asking("text", 20), 0, id="whole"),
         pytest.param(asking("text", 20, stream=True), 800, id="stream"),
-        pytest.param(asking("burst", 20, stream=True), 800, id="burst"),
+        pytest.param(asking("burst", 20, stream=True)._replace(one_by_one=True), 800, id="burst"),
         pytest.param(asking("text", 5, 1, stream=True), 200, id="paced"),
     ],
 )
@@ -124,6 +124,21 @@ def test_load_generator_and_upstream_agree(bench: Bench, scenario: Scenario, chu
     done = bench.round(scenario, bench.running["direct"], 0.0)
     assert done.faults == []
     assert (done.load.ok, done.load.chunks, done.served.messages) == (40, chunks, 40)
+
+
+@linux
+def test_a_burst_is_read_chunk_by_chunk_however_fast_its_reader_is(bench: Bench) -> None:
+    burst = asking("burst", 20, stream=True)._replace(one_by_one=True)
+    done = bench.round(burst, bench.running["direct"], 0.0)
+    assert done.load.gap.n >= 20 * (40 - done.served.unseen)  # 21 reads of each stream that did not have to wait
+
+
+@linux
+def test_a_burst_goes_on_when_nobody_tells_what_was_read(bench: Bench) -> None:
+    untold = asking("burst", 2, stream=True)._replace(requests=4)
+    done = bench.round(untold, bench.running["direct"], 0.0)
+    assert done.faults == []
+    assert (done.load.ok, done.load.chunks, done.served.unseen) == (4, 8, 4 * 2)  # the second chunk and the end
 
 
 @linux

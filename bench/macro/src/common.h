@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -83,6 +84,13 @@ static void no_delay(int fd) {
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
+
+#define SIGHTS 512 /* in one write: pipes keep 4096 bytes together */
+
+/* What the load generator tells the upstream of a stream: request `id` has shown its client `chunks` chunks so far. */
+typedef struct {
+    uint32_t id, chunks;
+} Sight;
 
 static void watch(int loop, int fd, void *who, uint32_t events, int how) {
     struct epoll_event event = {.events = events, .data.ptr = who};

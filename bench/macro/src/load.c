@@ -25,6 +25,7 @@ static const char *const ERROR_NAMES[ERRORS] = {"connect", "status", "closed", "
 
 typedef struct {
     int fd, state, index;
+    uint32_t id;
     uint32_t watched;
     bool fresh; /* not one answer yet on this connection */
     const Request *request;
@@ -50,6 +51,9 @@ static uint64_t sent, ok, errors[ERRORS], left, chunks, bytes, whole_answers, st
 static int busy, opened;
 static bool stopping;
 static int status_seen;
+static int sights = -1;
+static Sight sighted[SIGHTS]; /* since the last batch of events: told in one write */
+static int sighted_n;
 
 static void note(Samples *s, int64_t us) {
     if (s->n == s->room) s->at = grown(s->at, sizeof *s->at * (s->room = s->room * 2 + 4096));
@@ -123,6 +127,7 @@ static void begin(Conn *c) {
         return;
     }
     int64_t number = o.same ? o.first_id : o.first_id + (int64_t)sent;
+    c->id = (uint32_t)number;
     snprintf(c->digits, sizeof c->digits, "%0*lld", DIGITS, (long long)number);
     sent++;
     busy++;
@@ -219,6 +224,11 @@ static bool body(Conn *c, const char *at, size_t size) {
     return false;
 }
 
+static void tell(void) {
+    if (sighted_n && write(sights, sighted, sizeof *sighted * (size_t)sighted_n) < 0 && errno != EAGAIN) die("sights");
+    sighted_n = 0;
+}
+
 static void finished(Conn *c) {
     int error = c->status != 200 ? E_STATUS : c->failed ? E_EVENT : !c->ended ? E_UNFINISHED : -1;
     over(c, error, !c->closes);
@@ -276,6 +286,10 @@ static void readable(Conn *c, size_t limit) {
     }
     bool complete = c->left == 0 && !c->chunked;
     if ((size_t)n > rest) complete = body(c, block + rest, (size_t)n - rest);
+    if (sights >= 0 && c->stream && !complete) {
+        sighted[sighted_n++] = (Sight){c->id, (uint32_t)c->chunks};
+        if (sighted_n == SIGHTS) tell();
+    }
     if (complete) finished(c);
     else if (o.close_after && c->chunks >= (uint64_t)o.close_after) over(c, ERRORS, false);
 }
@@ -327,6 +341,7 @@ int main(int argc, char **argv) {
     conns = calloc((size_t)o.connections, sizeof *conns);
     if (!conns) die("memory");
     for (int i = 0; i < o.connections; i++) conns[i] = (Conn){.fd = -1, .index = i, .request = &o.requests_of[i % o.requests_n]};
+    if (o.sights && (sights = open(o.sights, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) < 0) die(o.sights);
     struct epoll_event events[256];
     int64_t start = now_us(), next_look = start + TICK;
     tick(start, &next_look);
@@ -338,6 +353,7 @@ int main(int argc, char **argv) {
             else if (c->state == SENDING) transmit(c);
             else if (c->state != NEW && !o.read_rate) readable(c, SIZE_MAX);
         }
+        tell();
         tick(start, &next_look);
     }
     printf("{\"seconds\":%.6f,\"sent\":%lu,\"ok\":%lu,\"left\":%lu,\"errors\":{", (double)(now_us() - start) / 1e6, sent, ok, left);

@@ -12,7 +12,7 @@ typedef struct {
 } Request;
 
 static struct {
-    const char *path, *end_mark, *chunk_mark, *error_mark;
+    const char *path, *end_mark, *chunk_mark, *error_mark, *sights;
     int port, connections, close_after, requests_n;
     int64_t requests, seconds, ramp, timeout, read_rate, first_id;
     bool same, cut;
@@ -36,7 +36,7 @@ static void options(int argc, char **argv) {
         {"port", 1, 0, 'p'}, {"path", 1, 0, 'P'}, {"body", 1, 0, 'b'}, {"connections", 1, 0, 'c'}, {"requests", 1, 0, 'n'},
         {"seconds", 1, 0, 's'}, {"ramp-ms", 1, 0, 'r'}, {"header", 1, 0, 'h'}, {"same", 0, 0, 'S'}, {"end-mark", 1, 0, 'e'},
         {"chunk-mark", 1, 0, 'C'}, {"error-mark", 1, 0, 'E'}, {"read-rate", 1, 0, 'R'}, {"close-after", 1, 0, 'k'},
-        {"cut", 0, 0, 'x'}, {"timeout", 1, 0, 't'}, {"first-id", 1, 0, 'i'}, {0}};
+        {"cut", 0, 0, 'x'}, {"timeout", 1, 0, 't'}, {"first-id", 1, 0, 'i'}, {"sights", 1, 0, 'g'}, {0}};
     const char *bodies[16];
     for (int c; (c = getopt_long(argc, argv, "", KNOWN, NULL)) != -1;) switch (c) {
         case 'p': o.port = atoi(optarg); break;
@@ -56,6 +56,7 @@ static void options(int argc, char **argv) {
         case 'k': o.close_after = atoi(optarg); break;
         case 't': o.timeout = (int64_t)(atof(optarg) * 1e6); break;
         case 'i': o.first_id = atoll(optarg); break;
+        case 'g': o.sights = optarg; break; /* the pipe to tell the upstream of chunks */
         default: exit(2);
         }
     if (!o.port || !o.requests_n || (!o.seconds && o.requests == INT64_MAX)) {

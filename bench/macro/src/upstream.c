@@ -1,18 +1,26 @@
 /* The upstream of the macro benches: Chat Completions, Responses and Messages from memory, on one thread.
  *
- *     upstream [PORT]      prints {"port": N}; 0 or nothing takes any free port
+ *     upstream [PORT [SIGHTS]]      prints {"port": N}; 0 or nothing takes any free port
  *
  * What to answer stands in the request: the text "@@bench kind=text n=200 pace=50 id=0000000042@@" anywhere in the
  * body asks for 200 chunks, 50 ms apart (0: as fast as they are taken; a whole answer waits for `pace` ms).  kind is
- * text, burst (text again, but one write per chunk even when not paced) or tool (n: characters of arguments, in pieces
- * of 20).  "stream":true decides whether it is streamed.
+ * text, burst (text again, each chunk written when the client has the one before) or tool (n: characters of arguments,
+ * in pieces of 20).  "stream":true decides whether it is streamed.
+ *
+ * That a client has a chunk, the load generator tells through the named pipe SIGHTS.  Nothing else would do: chunks that
+ * are written freely are read by eights or by forties, as the scheduler likes, so that a "write per chunk" measures it.
+ * A subject that keeps a chunk to itself gets the next one after HOLD all the same, and may from then on be so much
+ * behind; those are counted as `unseen`.
+ *
  * GET /bench tells what was served since POST /bench, GET /v1/models lists one model.
  *
- * Rule: one chunk per write when paced, one write for everything when not (but burst), and nothing is computed twice.
+ * Rule: one chunk per write when paced or burst, one write for everything when not, and nothing is computed twice.
  */
 #include "answers.h"
 
 #define SEEN (1 << 24)
+#define BURSTS (1 << 16)
+#define HOLD 50000 /* us */
 
 typedef struct Conn {
     int fd;
@@ -21,7 +29,9 @@ typedef struct Conn {
     Bytes in;
     const Answer *answer;
     size_t sent;
-    int piece; /* the last one that is due */
+    int piece;   /* the last one that is due */
+    uint32_t id; /* of a burst: of its request, else 0 */
+    int ahead;   /* of a burst: pieces that need not be seen before the next */
     int64_t due, pace;
     int slot; /* in the heap; -1: not there */
 } Conn;
@@ -30,8 +40,9 @@ static int loop_fd;
 static Conn **heap;
 static int heaped, heap_room;
 static uint8_t seen[SEEN / 8];
+static Conn *bursts[BURSTS]; /* by id */
 static struct {
-    uint64_t requests, streams, per_api[APIS], unmarked, repeated, left, finished;
+    uint64_t requests, streams, per_api[APIS], unmarked, repeated, left, finished, unseen;
     int open, peak;
 } counts;
 
@@ -71,12 +82,18 @@ static void wait_no_more(Conn *c) {
     c->slot = -1;
 }
 
+static void no_burst(Conn *c) {
+    if (c->id && bursts[c->id % BURSTS] == c) bursts[c->id % BURSTS] = NULL;
+    c->id = 0;
+}
+
 static void drop(Conn *c) {
     if (c->answering) {
         counts.left++;
         counts.open--;
     }
     wait_no_more(c);
+    no_burst(c);
     close(c->fd);
     free(c->in.at);
     free(c);
@@ -101,8 +118,6 @@ static bool flush(Conn *c) {
     if (c->writing) {
         watch(loop_fd, c->fd, c, EPOLLIN, EPOLL_CTL_MOD);
         c->writing = false;
-        if (!c->pace) c->piece = c->answer->pieces - 1; /* a burst that was stopped goes on in one write */
-        if (!c->pace && c->sent < c->answer->ends[c->piece]) return flush(c);
     }
     if (c->piece == c->answer->pieces - 1) {
         c->answering = false;
@@ -117,6 +132,19 @@ static void next_piece(Conn *c) {
     if (c->piece < c->answer->pieces - 1) wait_for(c, c->due + c->pace);
     else wait_no_more(c);
     if (!c->writing) flush(c);
+}
+
+/* The clients have more chunks: those of bursts that waited for it get their next one.  Piece n ends with delta n. */
+static void sighted(int pipe) {
+    Sight told[SIGHTS];
+    ssize_t size = read(pipe, told, sizeof told);
+    for (ssize_t i = 0; i < size / (ssize_t)sizeof *told; i++) {
+        Conn *c = bursts[told[i].id % BURSTS];
+        if (!c || c->id != told[i].id || !c->answering || c->writing || (int)told[i].chunks + c->ahead < c->piece)
+            continue;
+        c->due = now_us();
+        next_piece(c);
+    }
 }
 
 static bool has(const Bytes *in, size_t at, const char *what) {
@@ -143,9 +171,18 @@ static void begin(Conn *c, int api, size_t body) {
     counts.streams += stream;
     if (++counts.open > counts.peak) counts.peak = counts.open;
     c->piece = -1;
-    if (!pace) {
-        c->piece = stream && !strcmp(kind, "burst") ? 0 : c->answer->pieces - 1;
-        while (flush(c) && c->answering && !c->writing) c->piece++;
+    no_burst(c);
+    if (stream && !strcmp(kind, "burst")) {
+        c->id = (uint32_t)id;
+        bursts[c->id % BURSTS] = c;
+        c->pace = HOLD;
+        c->ahead = 0;
+        c->due = now_us();
+        c->piece = 0; /* the head comes with the first delta: no client sees it by itself */
+        next_piece(c);
+    } else if (!pace) {
+        c->piece = c->answer->pieces - 1;
+        flush(c);
     } else if (stream) {
         c->due = now_us();
         next_piece(c);
@@ -165,9 +202,9 @@ static void told(Conn *c) {
     char body[1024];
     snprintf(body, sizeof body,
              "{\"requests\":%lu,\"streams\":%lu,\"chat\":%lu,\"responses\":%lu,\"messages\":%lu,\"unmarked\":%lu,"
-             "\"repeated\":%lu,\"left\":%lu,\"finished\":%lu,\"open\":%d,\"peak\":%d,\"cpu_s\":%.6f}",
+             "\"repeated\":%lu,\"left\":%lu,\"finished\":%lu,\"unseen\":%lu,\"open\":%d,\"peak\":%d,\"cpu_s\":%.6f}",
              counts.requests, counts.streams, counts.per_api[CHAT], counts.per_api[RESPONSES], counts.per_api[MESSAGES],
-             counts.unmarked, counts.repeated, counts.left, counts.finished, counts.open, counts.peak, cpu_s());
+             counts.unmarked, counts.repeated, counts.left, counts.finished, counts.unseen, counts.open, counts.peak, cpu_s());
     say(c, "200 OK", body);
 }
 
@@ -248,6 +285,9 @@ int main(int argc, char **argv) {
     printf("{\"port\": %d}\n", ntohs(address.sin_port));
     fflush(stdout);
     loop_fd = epoll_create1(EPOLL_CLOEXEC);
+    int sights = argc > 2 ? open(argv[2], O_RDWR | O_NONBLOCK | O_CLOEXEC) : -1; /* a writer too: it never ends */
+    if (argc > 2 && sights < 0) die(argv[2]);
+    if (sights >= 0) watch(loop_fd, sights, &sights, EPOLLIN, EPOLL_CTL_ADD);
     watch(loop_fd, listener, NULL, EPOLLIN, EPOLL_CTL_ADD);
     struct epoll_event events[256];
     for (;;) {
@@ -257,12 +297,18 @@ int main(int argc, char **argv) {
             wait = left <= 0 ? 0 : (int)((left + 999) / 1000);
         }
         int n = epoll_wait(loop_fd, events, 256, wait);
+        bool told = false;
         for (int i = 0; i < n; i++) {
             Conn *c = events[i].data.ptr;
             if (!c) accepted(listener);
+            else if (events[i].data.ptr == &sights) told = true;
             else if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) heard(c);
             else flush(c);
         }
-        for (int64_t now = now_us(); heaped && heap[0]->due <= now;) next_piece(heap[0]);
+        if (told) sighted(sights); /* after the events: it may drop a connection that has one */
+        for (int64_t now = now_us(); heaped && heap[0]->due <= now;) {
+            if (heap[0]->id) heap[0]->ahead++, counts.unseen++;
+            next_piece(heap[0]);
+        }
     }
 }

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from actors.metrics_costs import Ledger
 from actors.metrics_messages import Exchange, Totals
-from actors.series import BUCKETS, LONGEST_NAME, OTHER, Buckets, Cell, Counter, Family, Histogram, Names
+from actors.series import EDGES, LONGEST_NAME, OTHER, Buckets, Cell, Counter, Family, Histogram, Names
 
 T = TypeVar("T")
 log = logging.getLogger("actors")
@@ -163,24 +163,24 @@ class MetricsRegistry:
         seconds = e.duration_s
         self._newest.append(seconds)
         buckets = row.duration
-        buckets[bisect_left(BUCKETS, seconds)] += 1
-        buckets[-1] += seconds
+        buckets[bisect_left(EDGES, seconds)] += 1
+        buckets[0] += seconds
         if queued := e.queue_s:
             buckets = self._queues
-            buckets[bisect_left(BUCKETS, queued)] += 1
-            buckets[-1] += queued
+            buckets[bisect_left(EDGES, queued)] += 1
+            buckets[0] += queued
         if waited := e.upstream_s:
             buckets = row.upstream
-            buckets[bisect_left(BUCKETS, waited)] += 1
-            buckets[-1] += waited
+            buckets[bisect_left(EDGES, waited)] += 1
+            buckets[0] += waited
         if (first := e.first_content_s) is not None:  # 0: within one step of the loop's clock, a millisecond
             buckets = self._firsts
-            buckets[bisect_left(BUCKETS, first)] += 1
-            buckets[-1] += first
+            buckets[bisect_left(EDGES, first)] += 1
+            buckets[0] += first
         if own := e.overhead_s:
             buckets = row.overhead
-            buckets[bisect_left(BUCKETS, own)] += 1
-            buckets[-1] += own
+            buckets[bisect_left(EDGES, own)] += 1
+            buckets[0] += own
         for code in e.adjustments:
             (self._known_codes.get(code) or self._code(code)).value += 1
         if e.retries:

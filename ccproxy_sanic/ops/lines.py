@@ -23,6 +23,7 @@ _MAX_FRAMES: Final = 20
 _MAX_CAUSES: Final = 4
 
 Redact = Callable[[str], str]
+About = tuple[int, str]  # a level, and the beginning of a text
 
 
 class Exchange(Protocol):
@@ -138,12 +139,12 @@ class RequestLines:
     instead of a dict, make a line in two fifths of the time, of JSON (4 us) as of text (1 us).
     """
 
-    __slots__ = ("_names", "_redact", "_what", "_worker")
+    __slots__ = ("_abouts", "_names", "_redact", "_worker")
 
     def __init__(self, redact: Redact, worker: int | None = None) -> None:
         self._redact, self._worker = redact, worker
         self._names = lru_cache(REMEMBERED)(self._masked)
-        self._what = lru_cache(REMEMBERED)(self._described)
+        self._abouts: dict[tuple[object, ...], About] = {}
 
     def line(self, exchange: Exchange, at: float) -> bytes:
         """One JSON line for one request, without a line end.  Unset fields are left out."""
@@ -193,21 +194,26 @@ class RequestLines:
             )
         )
 
-    def text(self, exchange: Exchange) -> str:
-        """The same for a person, on one line."""
-        what = self._what(
-            exchange.path[:MAX_NAME],
-            exchange.client_model[:MAX_NAME],
-            exchange.upstream_model[:MAX_NAME],
+    def about(self, exchange: Exchange) -> About:
+        """What a request has in common with others: its level, and how its text begins."""
+        key = (
+            exchange.path,
+            exchange.client_model,
+            exchange.upstream_model,
             exchange.stream,
             exchange.hops,
+            exchange.status,
             exchange.outcome,
             exchange.error_type,
         )
-        tokens = ""
-        if exchange.input_tokens or exchange.output_tokens:
-            tokens = f" in {exchange.input_tokens} out {exchange.output_tokens}"
-        return f"{exchange.status} {what} {exchange.duration_s:.2f}s{tokens} {exchange.request_id}"
+        return self._abouts.get(key) or self._about(exchange, key)
+
+    def text(self, exchange: Exchange, beginning: str) -> str:
+        """The same as :meth:`line` for a person, on one line; ``beginning`` is that of :meth:`about`."""
+        told, answered = exchange.input_tokens, exchange.output_tokens
+        if told or answered:
+            return f"{beginning}{exchange.duration_s:.2f}s in {told} out {answered} {exchange.request_id}"
+        return f"{beginning}{exchange.duration_s:.2f}s {exchange.request_id}"
 
     def _masked(
         self, path: str, client_model: str, upstream_model: str, hops: tuple[str, ...]
@@ -215,23 +221,24 @@ class RequestLines:
         redact = self._redact
         return redact(path), redact(client_model), redact(upstream_model), tuple(map(redact, hops))
 
-    def _described(
-        self,
-        path: str,
-        client_model: str,
-        upstream_model: str,
-        stream: bool,
-        hops: tuple[str, ...],
-        outcome: str,
-        error_type: str | None,
-    ) -> str:
-        redact = self._redact
+    def _about(self, exchange: Exchange, key: tuple[object, ...]) -> About:
+        redact, hops, outcome = self._redact, exchange.hops, exchange.outcome
+        path, client_model, upstream_model = names = (
+            exchange.path[:MAX_NAME],
+            exchange.client_model[:MAX_NAME],
+            exchange.upstream_model[:MAX_NAME],
+        )
         words = [redact(path), redact(client_model)]
         words += [f"-> {redact(upstream_model)}"] if upstream_model not in ("", client_model) else []
-        words += ["stream"] if stream else []
+        words += ["stream"] if exchange.stream else []
         words += [f"via {redact(' '.join(hops))}"] if len(hops) > 1 else []
-        words += [outcome, error_type or ""] if outcome != "ok" else []
-        return _printable(" ".join(filter(None, words)))
+        words += [outcome, exchange.error_type or ""] if outcome != "ok" else []
+        about = level_of(exchange), f"{exchange.status} {_printable(' '.join(filter(None, words)))} "
+        if names == (exchange.path, exchange.client_model, exchange.upstream_model):  # else they have no bounds
+            if len(self._abouts) >= REMEMBERED:
+                self._abouts.clear()
+            self._abouts[key] = about
+        return about
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -113,20 +113,41 @@ def test_every_field_of_the_event_is_in_the_line_or_in_the_protocol_on_purpose()
     assert set(Exchange.__struct_fields__) == set(lines.Exchange.__annotations__)
 
 
+def text_of(chosen: Exchange, of: lines.RequestLines = of_requests) -> str:
+    return of.text(chosen, of.about(chosen)[1])
+
+
 def test_a_person_reads_one_line() -> None:
-    text = of_requests.text(
+    text = text_of(
         exchange(client_model="claude-x", upstream_model="gpt-5", stream=True, input_tokens=3, duration_s=0.5)
     )
     assert text == "200 /v1/messages claude-x -> gpt-5 stream 0.50s in 3 out 0 req_1"
-    failed = of_requests.text(exchange(status=529, outcome="house_fault", error_type="overloaded_error"))
+    failed = text_of(exchange(status=529, outcome="house_fault", error_type="overloaded_error"))
     assert failed == "529 /v1/messages house_fault overloaded_error 0.00s req_1"
+
+
+def test_what_is_remembered_of_one_request_is_told_of_those_that_resemble_it_only() -> None:
+    memory = lines.RequestLines(same)
+    names = ("", "m", "m" * (lines.MAX_NAME + 1))
+    kinds: list[dict[str, Any]] = [
+        *({field: name} for field in ("path", "client_model", "upstream_model") for name in names),
+        *({"stream": stream} for stream in (False, True)),
+        *({"hops": hops} for hops in ((), ("a",), ("a", "b"))),
+        *({"outcome": outcome} for outcome in ("client_fault", "house_fault", "client_closed")),
+        *({"outcome": "house_fault", "status": status} for status in (0, 404, 500)),
+        *({"outcome": "house_fault", "error_type": kind} for kind in (None, "", "api_error")),
+    ]
+    for kind in (*kinds, *kinds):
+        chosen = exchange(**kind)
+        fresh = lines.RequestLines(same)
+        assert (memory.about(chosen), text_of(chosen, memory)) == (fresh.about(chosen), text_of(chosen, fresh))
 
 
 def test_names_that_a_client_chose_are_masked_and_bounded() -> None:
     key = "sk-proj-0123456789abcdefghij"
     chosen = exchange(client_model=key, path=f"/{key}", upstream_model="m" * 1_000)
     masked = lines.RequestLines(Redactor())
-    for text in (masked.line(chosen, AT).decode(), masked.text(chosen)):
+    for text in (masked.line(chosen, AT).decode(), text_of(chosen, masked)):
         assert key not in text
         assert "m" * 201 not in text
         assert "m" * 200 in text
@@ -135,7 +156,7 @@ def test_names_that_a_client_chose_are_masked_and_bounded() -> None:
 @given(st.text(max_size=50))
 def test_no_name_breaks_the_line_or_the_terminal(name: str) -> None:
     chosen = exchange(client_model=name, path=name)
-    assert of_requests.text(chosen).isprintable()
+    assert text_of(chosen).isprintable()
     try:
         line = of_requests.line(chosen, AT)
     except UnicodeEncodeError:  # a lone surrogate: no decoder of ours lets one in

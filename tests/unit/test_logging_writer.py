@@ -15,7 +15,7 @@ import pytest
 from actors.metrics import Exchange
 from ccproxy_sanic import context
 from ccproxy_sanic.masking import Secret
-from ccproxy_sanic.ops.logging import BATCH, FOREIGN, OURS, LogWriter
+from ccproxy_sanic.ops.logging import BATCH, FOREIGN, OURS, TEXTS, LogWriter
 from ccproxy_sanic.settings import Settings, load
 
 log = logging.getLogger("ccproxy.test")
@@ -121,6 +121,18 @@ def test_a_backlog_is_written_in_pieces_without_losing_its_order() -> None:
     writer.stop()
     assert max(screen.blocks) <= BATCH
     assert [line["request_id"] for line in written("log.jsonl")] == [f"req_{number}" for number in range(10 * BATCH)]
+
+
+def test_a_backlog_of_texts_is_written_in_larger_pieces() -> None:
+    screen = Counting()
+    writer = LogWriter(settings(LOG_FILE_PATH=""), stream=screen)
+    writer.start()
+    for number in range(10 * TEXTS):
+        writer.exchange(exchange(number))
+    _until(lambda: sum(screen.blocks) == 10 * TEXTS)
+    writer.stop()
+    assert max(screen.blocks) <= TEXTS
+    assert [line.split()[-1] for line in screen.getvalue().splitlines()] == [f"req_{n}" for n in range(10 * TEXTS)]
 
 
 def test_only_what_somebody_reads_is_made() -> None:

@@ -172,6 +172,17 @@ class Bug(HouseFault):
     status, type = 500, "api_error"
 
 
+def let_go(fault: ProxyError) -> None:
+    """Forget the frames in which ``fault``, and what led to it, was raised; not those of a bug, which is recorded.
+
+    They hold the request, whose machine holds its fault: only the collector would free them.
+    """
+    error: BaseException | None = fault
+    while error is not None and not isinstance(fault, HouseFault):
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 def _body(error: ProxyError, request_id: str) -> bytes:
     inner: dict[str, Any] = {"type": error.type, "message": error.message}
     if error.details:

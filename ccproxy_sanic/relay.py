@@ -336,6 +336,8 @@ class Client(Pump):
         if machine.done or machine.fault is not None or not self.offer(data, now):
             self._held = data
             return self._wire is None and not data and not machine.done and machine.fault is None
+        if data:
+            self.opened = True
         return True
 
     def offer(self, data: bytes, now: float) -> bool:

@@ -72,7 +72,9 @@ async def answered(runtime: Runtime, request: StrictRequest, work: Work) -> None
                 failing.note(runtime.failures, request, fault, ctx.request_id, ctx=ctx)
         except Exception:
             log.exception("bug after serving %s", ctx.request_id)
-        fault = None  # its traceback holds this frame, which holds the request: only the collector would free them
+        if fault is not None:
+            errors.let_go(fault)
+        fault = client.cut = None
 
 
 def _traced(tracer: Tracer, request: StrictRequest, ctx: RequestContext) -> Trace:

@@ -80,7 +80,7 @@ async def _answer(way: Way, taker: Taker) -> None:
         call.spec.opened = taker.opened
         call.answer = machine = call.lane.dialect.machine(call.spec)
         pumping = taker.pump(exchange, machine)
-        return pumping if exchange.finished else _finished(way, exchange, pumping)
+        return way.waiting(pumping) if exchange.finished else _finished(way, exchange, pumping)
 
     try:
         return await way.hop(pump)

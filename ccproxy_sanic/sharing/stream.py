@@ -209,6 +209,7 @@ class SharedStream(Pump):
             return True
         only = self._alone
         if only is not None and only.offer(data, now):  # as _put does, at half of its cost
+            self.opened = True
             self._frames.append(data)
             self._left -= len(data)
             if self._left < 0:

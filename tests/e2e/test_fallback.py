@@ -153,6 +153,32 @@ async def test_a_stream_that_a_ping_has_begun_goes_on_with_the_next_target(tmp_p
             assert [name for name, _ in said].count("message_start") == 1
 
 
+@pytest.mark.parametrize("share", ["off", "on"])
+async def test_the_next_target_of_a_stream_that_a_ping_has_begun_does_not_start_the_message_again(
+    share: str, tmp_path: Path
+) -> None:
+    begins, fails = asyncio.Event(), asyncio.Event()
+    async with ScriptedUpstream([sse(begins, ROLE, fails, CUT)]) as one, ScriptedUpstream(second) as two:
+        async with routed(tmp_path, {"one": {"base_url": one.base_url}, "two": {"base_url": two.base_url}}) as proxy:
+            body, headers, read = message(stream=True), {"x-ccproxy-share": share}, b""
+            pinging = asyncio.ensure_future(_pinged(proxy, one, begins))
+            async with proxy.client.stream("POST", "/v1/messages", json=body, headers=headers) as response:
+                async for block in response.aiter_bytes():
+                    read += block
+                    if b"message_start" in read:
+                        fails.set()
+            await pinging
+            said = events(read)
+            assert (text_of(said), said[-1][0]) == ("second", "message_stop")
+            assert [name for name, _ in said].count("message_start") == 1
+
+
+async def _pinged(proxy: Proxy, upstream: ScriptedUpstream, then: asyncio.Event) -> None:
+    await upstream.until(open=1)
+    proxy.tick(11)
+    then.set()
+
+
 @pytest.mark.parametrize("code", [400, 404, 413, 422])
 async def test_what_any_upstream_would_refuse_is_refused_at_once(code: int, tmp_path: Path) -> None:
     async with ScriptedUpstream([status(code)]) as one, ScriptedUpstream(second) as two:

@@ -262,3 +262,32 @@ async def test_a_request_that_fails_is_freed_without_the_collector(code: int, st
             assert not [thing for thing in gc.get_objects() if isinstance(thing, (Way, RequestContext, StrictRequest))]
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [{"error": {"message": "no", "code": 500}}, b"data: {\n\n", asyncio.Event()],
+    ids=["said", "garbage", "silence"],
+)
+async def test_a_stream_that_ends_in_a_fault_is_freed_without_the_collector(end: Any) -> None:
+    upstream = ScriptedUpstream([sse(delta(content="we"), end)])
+    async with upstream, serving(upstream.base_url, **QUICK) as proxy:
+
+        async def fail() -> None:
+            read = b""
+            async with proxy.client.stream("POST", "/v1/messages", json=message(stream=True)) as response:
+                async for block in response.aiter_bytes():
+                    read += block
+                    if isinstance(end, asyncio.Event):  # nothing more comes
+                        proxy.tick(100_000)
+            assert b"event: error" in read
+
+        await fail()
+        gc.collect()
+        gc.disable()
+        try:
+            await fail()
+            await asyncio.sleep(0.05)
+            assert not [thing for thing in gc.get_objects() if isinstance(thing, (Way, RequestContext, StrictRequest))]
+        finally:
+            gc.enable()

@@ -31,14 +31,26 @@ def completion(text: str) -> Reply:
 async def asked(upstream: ScriptedUpstream, *bodies: bytes) -> AsyncIterator[tuple[Proxy, Talk]]:
     """A proxy that has been asked all this by a client that reads nothing, and that can write nothing more to it."""
     async with serving(upstream.base_url, **LIMITS) as proxy:
-        talk = await connect(proxy)
-        talk.transport.pause_reading()
-        talk.transport.write(b"".join(map(post, bodies)))
-        async with asyncio.timeout(10):
-            while len(upstream.requests) < len(bodies) or all(one._can_write.is_set() for one in proxy.connections):
-                await asyncio.sleep(0.01)
+        talk = await ask(proxy, upstream, *bodies)
         yield proxy, talk
         await talk.leave()
+
+
+async def ask(proxy: Proxy, upstream: ScriptedUpstream, *bodies: bytes) -> Talk:
+    talk = await connect(proxy)
+    talk.transport.pause_reading()
+    talk.transport.write(b"".join(map(post, bodies)))
+    async with asyncio.timeout(10):
+        while len(upstream.requests) < len(bodies) or all(one._can_write.is_set() for one in proxy.connections):
+            await asyncio.sleep(0.01)
+    return talk
+
+
+async def waiting(proxy: Proxy) -> None:
+    """Until an answer waits for its client."""
+    async with asyncio.timeout(10):
+        while not any(client._busy for client in proxy.runtime.watch.clients):
+            await asyncio.sleep(0.01)
 
 
 async def read_on(talk: Talk, answers: int, end: bytes) -> bytes:
@@ -75,10 +87,24 @@ async def test_a_stream_that_lacks_only_its_end_says_that_it_was_cut() -> None:
     reply = sse(delta(content=LONG), gate, delta("stop"), DONE)
     async with ScriptedUpstream([reply]) as upstream, asked(upstream, STREAM) as (proxy, talk):
         gate.set()
-        async with asyncio.timeout(10):
-            while not any(client._busy for client in proxy.runtime.watch.clients):
-                await asyncio.sleep(0.01)
+        await waiting(proxy)
         proxy.tick(LATE)
         answer = await read_on(talk, 1, b"0\r\n\r\n")
         assert b"event: error" in answer
         assert b"event: message_stop" not in answer
+
+
+async def test_the_time_that_a_client_takes_to_read_is_no_overhead_of_the_proxy() -> None:
+    upstream = ScriptedUpstream([completion(LONG), text_stream("late")])
+    async with upstream, serving(upstream.base_url, **LIMITS) as proxy:
+        house, later = proxy.runtime.house, 0.0
+        timer = house.timer
+        house.timer = lambda: timer() + later
+        talk = await ask(proxy, upstream, WHOLE, STREAM)
+        await waiting(proxy)
+        later = 1000.0
+        await read_on(talk, 2, b'message_stop"}\n\n')
+        await talk.leave()
+        done = (await proxy.client.get("/v1/metrics")).json()["performance"]
+        assert done["duration_sum_s"] > 1000
+        assert done["overhead_sum_s"] < 500

@@ -178,7 +178,8 @@ def let_go(fault: ProxyError) -> None:
     They hold the request, whose machine holds its fault: only the collector would free them.
     """
     error: BaseException | None = fault
-    while error is not None and not isinstance(fault, HouseFault):
+    # One without frames has been here: what is raised again while what it caused is handled leads back to itself.
+    while error is not None and error.__traceback__ is not None and not isinstance(fault, HouseFault):
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
 
